@@ -1,0 +1,278 @@
+package vkattn
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+)
+
+// fuzzSource turns bytes into the numbers of a call: small ones, edges and anything.
+type fuzzSource struct{ data []byte }
+
+func (f *fuzzSource) byte() byte {
+	if len(f.data) == 0 {
+		return 0
+	}
+	b := f.data[0]
+	f.data = f.data[1:]
+	return b
+}
+
+var fuzzEdges = [...]int{-1, math.MaxInt, math.MinInt, math.MaxInt32, math.MinInt32, MaxSequence, MaxSequence + 1, 1 << 16, 1 << 20,
+	1 << 31, 1 << 40, 1 << 62, -1 << 62, math.MaxInt / 4, math.MaxInt/16 - 1}
+
+func (f *fuzzSource) int() int {
+	switch b := f.byte(); {
+	case b < 240:
+		return int(b % 25)
+	case b < 252:
+		return fuzzEdges[int(b)%len(fuzzEdges)]
+	default:
+		var raw [8]byte
+		n := copy(raw[:], f.data)
+		f.data = f.data[n:]
+		return int(binary.LittleEndian.Uint64(raw[:]))
+	}
+}
+
+func (f *fuzzSource) bool() bool { return f.byte()%2 == 1 }
+
+func (f *fuzzSource) upTo(n int) int { return int(f.byte()) % (n + 1) }
+
+func (f *fuzzSource) float() float64 {
+	switch f.byte() % 8 {
+	case 0:
+		return math.Copysign(0, -1)
+	case 1:
+		return math.Float64frombits(uint64(f.int()))
+	case 2:
+		return math.NaN()
+	}
+	return float64(f.int()) / 8
+}
+
+// list is a list of n numbers up to most, now and then of others.
+func (f *fuzzSource) list(n, most int) []int32 {
+	var out []int32
+	for range n {
+		out = append(out, int32(f.upTo(max(most, 0))))
+	}
+	if f.byte()%8 == 0 {
+		out = append(out, int32(f.int()))
+	}
+	if f.byte()%8 == 0 && len(out) > 0 {
+		out[f.upTo(len(out)-1)] = int32(f.int())
+	}
+	return out
+}
+
+// cumulative is an exclusive prefix sum, mostly.
+func (f *fuzzSource) cumulative(n, total int) []int32 {
+	out := []int32{0}
+	for range n {
+		out = append(out, out[len(out)-1]+int32(f.upTo(max(total/max(n, 1), 0))))
+	}
+	if f.byte()%8 == 0 {
+		out[f.upTo(len(out)-1)] = int32(f.int())
+	}
+	return out
+}
+
+// op is a valid op with up to three mistakes.
+func (f *fuzzSource) op() Attention {
+	a := Attention{Batch: f.upTo(4), HeadsK: 1 + f.upTo(3), SeqQ: f.upTo(20), SeqK: f.upTo(20), HeadDim: 1 + f.upTo(8), ValueDim: f.upTo(8),
+		HeadMap: HeadMap(f.upTo(1)), Packed: f.bool(), Scale: Number{f.bool(), float64(f.byte()) / 8}, Softcap: float64(f.upTo(3)),
+		Causal: f.bool(), Align: Align(f.upTo(2)), Window: Window{Bound{f.bool(), f.upTo(9) - 2}, Bound{f.bool(), f.upTo(9) - 2}},
+		Chunk: f.upTo(9), SinkTokens: f.upTo(3), With: With(f.byte()) | With(f.byte()%4)<<8}
+	a.HeadsQ = a.HeadsK * (1 + f.upTo(3))
+	if a.Packed {
+		a.TotalQ, a.TotalK, a.With = f.upTo(40), f.upTo(40), a.With&^WithKeyLengths
+	}
+	ints := []*int{&a.Batch, &a.HeadsQ, &a.HeadsK, &a.HeadsV, &a.SeqQ, &a.SeqK, &a.TotalQ, &a.TotalK, &a.HeadDim, &a.ValueDim,
+		&a.Window.Left.N, &a.Window.Right.N, &a.Chunk, &a.SinkTokens}
+	for range max(0, f.upTo(7)-4) {
+		switch k := f.upTo(len(ints) + 5); k {
+		case len(ints):
+			a.Scale = Number{f.bool(), f.float()}
+		case len(ints) + 1:
+			a.Softcap = f.float()
+		case len(ints) + 2:
+			a.HeadMap, a.Align = HeadMap(f.byte()), Align(f.byte())
+		case len(ints) + 3:
+			a.TypeK, a.TypeOut = Type(f.upTo(10)), Type(f.upTo(10))
+		case len(ints) + 4:
+			a.With = With(f.byte()) | With(f.byte())<<8
+		case len(ints) + 5:
+			a.Packed = !a.Packed
+		default:
+			*ints[k] = f.int()
+		}
+	}
+	return a
+}
+
+// tensor is one of the wanted shape with a few mistakes, or anything.
+func (f *fuzzSource) tensor(want [4]int, typ Type) Tensor {
+	if f.byte() == 1 {
+		return Tensor{}
+	}
+	t := Tensor{Type: typ, Shape: want, Stride: [4]int{0, 0, 0, 1}, Mem: Bytes(make([]byte, 1<<14))}
+	if f.byte()%8 != 1 {
+		step := want[3]
+		for a := 2; a >= 0; a-- {
+			t.Stride[a] = step
+			step *= want[a]
+		}
+	}
+	for f.byte()%16 == 1 {
+		switch a := f.byte() % 4; f.byte() % 4 {
+		case 0:
+			t.Shape[a] = f.int()
+		case 1:
+			t.Stride[a] = f.int()
+		case 2:
+			t.Offset = f.int()
+		case 3:
+			t.Type = Type(f.byte() % 10)
+		}
+	}
+	return t
+}
+
+// args are arguments that fit a, with mistakes here and there.
+func (f *fuzzSource) args(a Attention) Args {
+	c := a.Canonical()
+	b, sq, sk := max(0, min(c.Batch, f.upTo(4))), max(0, min(c.SeqQ, f.upTo(20))), max(0, min(c.SeqK, f.upTo(20)))
+	n, score := b, [4]int{b, c.HeadsQ, sq, sk}
+	if a.Packed {
+		sq, sk = max(0, min(c.TotalQ, 40)), max(0, min(c.TotalK, 40))
+		b, score = 1, [4]int{n, c.HeadsQ, c.SeqQ, c.SeqK}
+	}
+	args := Args{Q: f.tensor([4]int{b, c.HeadsQ, sq, c.HeadDim}, c.TypeQ), K: f.tensor([4]int{b, c.HeadsK, sk, c.HeadDim}, c.TypeK),
+		V: f.tensor([4]int{b, c.HeadsV, sk, c.ValueDim}, c.TypeV), Out: f.tensor([4]int{b, c.HeadsQ, sq, c.ValueDim}, c.TypeOut)}
+	// given is true when the op asks for something, and now and then when it does not.
+	given := func(on bool) bool { return on != (f.byte() == 1) }
+	give := func(w With, t *Tensor, shape [4]int, typ Type) {
+		if given(c.With.Has(w)) {
+			*t = f.tensor(shape, typ)
+		}
+	}
+	give(WithLSE, &args.LSE, [4]int{b, c.HeadsQ, sq, 1}, Float32)
+	give(WithBias, &args.Bias, score, Float32)
+	give(WithMask, &args.Mask, score, Bool)
+	give(WithTree, &args.Tree, [4]int{score[0], 1, score[2], score[3]}, Bool)
+	give(WithALiBi, &args.Slopes, [4]int{1, c.HeadsQ, 1, 1}, Float32)
+	give(WithSinkLogits, &args.SinkLogits, [4]int{score[0], c.HeadsQ, 1, 1}, Float32)
+	if given(a.Packed) {
+		args.CuSeqQ, args.CuSeqK = f.cumulative(n, sq), f.cumulative(n, sk)
+	}
+	if given(c.With.Has(WithKeyLengths)) {
+		args.KeyLengths = f.list(n, sk)
+	}
+	if given(a.Align == AlignOffset) {
+		for range max(1, n*f.upTo(1)) {
+			args.Offset = append(args.Offset, f.int())
+		}
+	}
+	if given(c.With.Has(WithPrefix)) {
+		args.Prefix = f.list(max(1, n*f.upTo(1)), 30)
+	}
+	if given(c.With.Has(WithGlobal)) {
+		args.Global = f.cumulative(f.upTo(4), 30)
+	}
+	if given(c.With.Has(WithBlocks)) {
+		args.Blocks = f.blocks(score)
+	}
+	args.QBase, args.KBase = f.int(), f.int()
+	return args
+}
+
+func (f *fuzzSource) blocks(score [4]int) *BlockMask {
+	if f.byte()%8 != 1 && min(score[2], score[3]) >= 0 && max(score[2], score[3]) <= 100 {
+		m, _ := NewBlockMask(1, 1, score[2], score[3], 1+f.upTo(30), 1+f.upTo(30), func(_, _, _, _ int) (bool, bool) { return f.bool(), f.byte()%16 == 1 })
+		if f.byte()%8 == 1 {
+			m.Start[f.upTo(len(m.Start)-1)] = int32(f.int())
+		}
+		return m
+	}
+	m := &BlockMask{BlockQ: f.int(), BlockK: f.int(), Batch: f.int(), Heads: f.int(), RowBlocks: f.int(), KeyBlocks: f.int(), Start: f.list(f.upTo(3), 4), Keys: f.list(f.upTo(3), 4)}
+	for range f.byte() % 6 {
+		m.Full = append(m.Full, f.bool())
+	}
+	return m
+}
+
+// FuzzValidate: no op and no arguments make Validate or Check panic, allocate without bound, or return
+// an error without a type; and what they accept can be asked about.
+func FuzzValidate(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x01\x04\x02\x02\x00\x08\x09\x00\x00\x00\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00"))
+	for seed := range byte(40) {
+		data := make([]byte, 400)
+		state := uint32(seed)*2654435761 + 1
+		for i := range data {
+			state = state*1664525 + 1013904223
+			data[i] = byte(state >> 24)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		src := &fuzzSource{data}
+		op := src.op()
+		typed := func(err error) {
+			var shape *ShapeError
+			var arg *ArgError
+			if err != nil && (!errors.Is(err, ErrInvalid) || !errors.As(err, &shape) && !errors.As(err, &arg) || err.Error() == "") {
+				t.Errorf("%+v: %T %v", op, err, err)
+			}
+		}
+		err := op.Validate()
+		typed(err)
+		if err != nil {
+			args := Args{}
+			if _, again := op.Check(&args); again == nil {
+				t.Errorf("Validate refuses, Check accepts: %v", err)
+			}
+			return
+		}
+		if c := op.Canonical(); c.Canonical() != c || c.Hash() != op.Hash() || op.String() == "" {
+			t.Errorf("canonical form of %+v", op)
+		}
+		args := src.args(op)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		seqs, err := op.Check(&args)
+		runtime.ReadMemStats(&after)
+		// 200 bytes for each of 2^20 sequences, twice for growing the slice
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<30 {
+			t.Errorf("Check allocates %d bytes: %+v", grown, op)
+		}
+		typed(err)
+		if err != nil || len(seqs) > 1<<10 {
+			return
+		}
+		for i := range seqs {
+			s := &seqs[i]
+			for _, row := range []int{0, s.Sq / 2, s.Sq - 1} {
+				for _, key := range []int{0, s.Sk / 2, s.Sk - 1} {
+					visible := s.Visible(row, key)
+					inside := false
+					for _, span := range s.Spans(nil, row, row+1) {
+						inside = inside || key >= span.Lo && key < span.Hi
+					}
+					if visible != inside {
+						t.Errorf("row %d, key %d: visible %v, in a span %v: %+v", row, key, visible, inside, s)
+					}
+				}
+			}
+			if s.Sq > 1<<12 {
+				return
+			}
+		}
+		if w := op.Work(&args, seqs, false); w.Pairs < 0 || w.Bytes < 0 || w.FLOPs < 0 {
+			t.Errorf("%+v: %+v", op, w)
+		}
+	})
+}
