@@ -1,0 +1,317 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#if TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
+#endif
+#if SUBGROUP
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+#endif
+
+// Exact attention, forward: tiled online softmax that visits only the key tiles which the masks leave.
+//
+//   out[b,h,i] = sum_j softmax_j(score(q[b,h,i] . k[b,hk,j])) v[b,hv,j],   lse = log of the denominator
+//
+// q [B,Hq,Sq,D], k [B,Hk,Sk,D], v [B,Hv,Sk,Dv], out [B,Hq,Sq,Dv], lse [B,Hq,Sq], any strides; sequences
+// may be packed. One workgroup computes one row tile (tile_rows consecutive rows of one query head) over
+// the keys of its slice and part. Inside it, each group of LANES invocations has ROWS rows: a lane
+// holds D/LANES elements of their queries and Dv/LANES of their outputs, keys and values stream through
+// registers KEYS at a time. A slice that is not the last leaves the running state (m, l, unnormalised
+// out) in lists[], so the result does not depend on how the keys are cut into slices.
+//
+// Shared memory: none with subgroups; without, invocations * ROWS * KEYS floats and a little more.
+//
+// Dao, FlashAttention-2, algorithm 1, arXiv:2307.08691; the online softmax is Milakov and Gimelshein,
+// arXiv:1805.02867.
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint LANES = 8;    // power of two, at most the subgroup size
+layout(constant_id = 2) const uint ROWS = 8;     // 1, 2, 4 or 8, at most LANES
+layout(constant_id = 3) const uint DIM4 = 2;     // vec4 per lane of a query or key row: D <= 4*LANES*DIM4
+layout(constant_id = 4) const uint VALUE4 = 2;   // the same of a value row
+layout(constant_id = 5) const bool VECTOR = true;
+layout(constant_id = 6) const bool DATA_MASKS = false;  // bias, boolean and block masks compiled in
+
+const uint KEYS = 4u;           // keys of one step
+const uint KEY_TILE = 32u;      // keys of one tile of the schedule
+const uint MAX_ROWS = 8u;
+const uint ALL_KEYS = 15u;
+
+#include "lib/params.glsl"
+#include "lib/slice.glsl"
+#include "lib/access.glsl"
+#include "lib/sequence.glsl"
+#include "lib/mask.glsl"
+#include "lib/exchange.glsl"
+
+vec4 query[ROWS * DIM4];
+vec4 accumulator[ROWS * VALUE4];
+float running_max = LOWEST;     // of the owned row
+float running_sum = 0.0;
+
+uint slice_dim(uint x) { return (x * LANES + group_lane()) * 4u; }
+
+void load_query(RowTile tile, int row) {
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        uint i = tile.seq.q0 + uint(min(row + int(r), tile.seq.sq - 1));
+        uint base = slice.q_base + tile.seq.batch * q_batch + tile.head * q_head + i * q_row;
+        [[unroll]] for (uint x = 0u; x < DIM4; x++) {
+            query[r * DIM4 + x] = load_q(base, slice_dim(x), dim);
+        }
+    }
+}
+
+void multiply_keys(uint base, int j, int first, int last) {
+    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+        uint row = base + uint(clamp(j + int(c), first, last)) * k_row;
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+            products[c * MAX_ROWS + r] = 0.0;
+        }
+        [[unroll]] for (uint x = 0u; x < DIM4; x++) {
+            vec4 key = load_k(row, slice_dim(x), dim);
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+                vec4 a = query[r * DIM4 + x];
+                float sum = products[c * MAX_ROWS + r];
+                sum = a.x * key.x + sum;
+                sum = a.y * key.y + sum;
+                sum = a.z * key.z + sum;
+                products[c * MAX_ROWS + r] = a.w * key.w + sum;
+            }
+        }
+    }
+}
+
+void add_values(uint base, int j, int first, int last, bool full) {
+    float decays[MAX_ROWS];
+    float w[KEYS * MAX_ROWS];
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        decays[r] = decay_of(r);
+        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+            w[c * MAX_ROWS + r] = weight(c, r);
+        }
+        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+            accumulator[r * VALUE4 + x] *= decays[r];
+        }
+    }
+    uint seen = full ? ALL_KEYS : seen_by_group();
+    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+        uint row = base + uint(clamp(j + int(c), first, last)) * v_row;
+        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+            vec4 value = load_v(row, slice_dim(x), value_dim);
+            // A key that nobody here sees may hold anything, NaN included.
+            value = (seen >> c & 1u) != 0u ? value : vec4(0.0);
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+                accumulator[r * VALUE4 + x] += w[c * MAX_ROWS + r] * value;
+            }
+        }
+    }
+}
+
+// One row's place in the running state: maximum, sum, then its unnormalised output.
+uint state_row(uint slot) { return slice.state_base + slot * (2u + 4u * LANES * VALUE4); }
+
+void resume(uint slot) {
+    uint own = state_row(slot + group_lane() % ROWS);
+    running_max = uintBitsToFloat(lists[own]);
+    running_sum = uintBitsToFloat(lists[own + 1u]);
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+            uint at = state_row(slot + r) + 2u + slice_dim(x);
+            accumulator[r * VALUE4 + x] = uintBitsToFloat(uvec4(lists[at], lists[at + 1u], lists[at + 2u], lists[at + 3u]));
+        }
+    }
+}
+
+void suspend(uint slot) {
+    if (group_lane() < ROWS) {
+        uint own = state_row(slot + group_lane());
+        lists[own] = floatBitsToUint(running_max);
+        lists[own + 1u] = floatBitsToUint(running_sum);
+    }
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+            uint at = state_row(slot + r) + 2u + slice_dim(x);
+            uvec4 bits = floatBitsToUint(accumulator[r * VALUE4 + x]);
+            lists[at] = bits.x;
+            lists[at + 1u] = bits.y;
+            lists[at + 2u] = bits.z;
+            lists[at + 3u] = bits.w;
+        }
+    }
+}
+
+// finish normalises, adds the sink, and writes out and lse to the caller's tensors; or, for one part of a
+// split, out with its maximum and sum to that part's rows, and leaves the sink to merge. (Their lse would
+// not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
+void finish(RowTile tile, int row, uint slot, bool partial) {
+    float top = running_max, sum = running_sum, factor = 0.0, lse = minus_infinity();
+    if (sum != 0.0) {
+        factor = 1.0 / sum;
+        lse = log_sum(top, sum);
+    }
+    if (!partial && (flags & FLAG_SINK) != 0u) {
+        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + tile.head]);
+        if (sum == 0.0) {
+            lse = sink;
+        } else {
+            float both = max(top, sink);
+            float kept = exp_difference(top, both);
+            float total = sum * kept + exp_difference(sink, both);
+            factor = kept / total;
+            lse = log_sum(both, total);
+        }
+    }
+    uint own = group_lane() % ROWS;
+    if (group_lane() < ROWS && row + int(own) < tile.seq.sq) {
+        if (partial) {
+            lse_data[slice.lse_base + 2u * (slot + own)] = top;
+            lse_data[slice.lse_base + 2u * (slot + own) + 1u] = sum;
+        } else if ((flags & FLAG_LSE) != 0u) {
+            lse_data[slice.lse_base + tile.seq.batch * lse_batch + tile.head * lse_head + (tile.seq.q0 + uint(row) + own) * lse_row] = lse;
+        }
+    }
+    settle();
+    publish(factor, 0u);
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        float f = decay_of(r);
+        if (row + int(r) < tile.seq.sq) {
+            uint base = partial ? slice.out_base + (slot + r) * value_dim
+                                : slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + (tile.seq.q0 + uint(row) + r) * out_row;
+            [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+                store_out(base, slice_dim(x), value_dim, accumulator[r * VALUE4 + x] * f);
+            }
+        }
+    }
+}
+
+void main() {
+    uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    if (index >= slice.tile_count) {
+        return;
+    }
+    RowTile tile = find_row_tile(slice.tile_first + index);
+    Sequence seq = tile.seq;
+    int row = tile.row + int(row_group() * ROWS);                   // first row of the group
+    int position = row + int(group_lane() % ROWS) + seq.rel;        // of the owned row
+    uint part = slice.part_first + gl_WorkGroupID.z;
+    uint slot = (part * slice.tile_count + index) * tile_rows + row_group() * ROWS;
+
+    [[unroll]] for (uint i = 0u; i < ROWS * VALUE4; i++) {
+        accumulator[i] = vec4(0.0);
+    }
+    if ((slice.phase & PHASE_RESUME) != 0u) {
+        resume(slot);
+    }
+    load_query(tile, row);
+
+    int part_key = int(part) * slice.part_keys;
+    int key_first = part_key + slice.key_first;
+    int key_end = min(part_key + slice.key_end, seq.sk);
+    int p0 = tile.row + seq.rel;
+    int p1 = min(tile.row + int(tile_rows), seq.sq) - 1 + seq.rel;
+    KeyRange range = key_range(seq, p0, p1);
+    range.lo = max(range.lo, key_first);
+    range.hi = min(range.hi, key_end);
+
+    uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
+    uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
+    float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
+    bool row_global = is_global(position);
+    uint bias_at = 0u, mask_at = 0u, entry = 0u, entry_end = 0u;
+    if (DATA_MASKS) {
+        uint i = uint(min(position - seq.rel, seq.sq - 1));
+        bias_at = slice.bias_base + seq.index * bias_batch + tile.head * bias_head + i * bias_row;
+        mask_at = slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row;
+        if ((flags & FLAG_BLOCKS) != 0u) {
+            uint at = block_list + seq.index * block_batch + tile.head * block_head + uint(tile.row) / tile_rows;
+            entry = lists[at];
+            entry_end = lists[at + 1u];
+        }
+    }
+
+    int next = range.lo / int(KEY_TILE);
+    for (;;) {
+        // The next tile, and for a block list: 2 bits of kind (1: masks hide nothing there, 2: row bits follow).
+        uint kind = 0u, row_bits = 0xffffffffu;
+        next = next_tile(range, next, int(KEY_TILE));
+        if (next == FAR) {
+            break;
+        }
+        if (DATA_MASKS && (flags & FLAG_BLOCKS) != 0u) {
+            while (entry < entry_end && int(lists[entry] >> 2u) < next) {
+                entry += 2u;
+            }
+            if (entry >= entry_end) {
+                break;
+            }
+            if (int(lists[entry] >> 2u) > next) {
+                next = int(lists[entry] >> 2u);
+                continue;
+            }
+            kind = lists[entry] & 3u;
+            if ((kind & 2u) != 0u) {
+                row_bits = lists[lists[entry + 1u] + row_group() * ROWS + group_lane() % ROWS];
+            }
+        }
+        int tile_first = next * int(KEY_TILE);
+        next++;
+        bool full = tile_first >= key_first && tile_first + int(KEY_TILE) <= key_end &&
+                    all_visible(seq, p0, p1, tile_first, tile_first + int(KEY_TILE) - 1);
+        bool data = DATA_MASKS && ((flags & (FLAG_BIAS | FLAG_MASK)) != 0u || (kind & 2u) != 0u);
+        [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
+            int j = tile_first + int(c0);
+            multiply_keys(k_base, j, key_first, key_end - 1);
+            gather();
+            // Rows behind the sequence see nothing: they may not bring in what no real row sees.
+            uint seen = position - seq.rel < seq.sq || (full && !data) ? ALL_KEYS : 0u;
+            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                scores[c] = score(scores[c], slope, position, j + int(c));
+            }
+            if (!full) {
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    int key = j + int(c);
+                    if (key < key_first || key >= key_end || !visible(seq, position, row_global, key)) {
+                        seen &= ~(1u << c);
+                    }
+                }
+            }
+            if (data) {
+                seen &= row_bits >> c0;
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    uint key = uint(clamp(j + int(c), key_first, key_end - 1));
+                    if ((flags & FLAG_MASK) != 0u && (kind & 1u) == 0u && !load_mask(mask_at + key * mask_key)) {
+                        seen &= ~(1u << c);
+                    }
+                    if ((flags & FLAG_BIAS) != 0u) {
+                        float bias = bias_data[bias_at + key * bias_key];
+                        scores[c] += bias;
+                        if (bias == minus_infinity()) {
+                            seen &= ~(1u << c);
+                        }
+                    }
+                }
+            }
+            float top = running_max;
+            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                scores[c] = finite_floor(scores[c]);
+                top = (seen >> c & 1u) != 0u ? max(top, scores[c]) : top;
+            }
+            float decay = exp_difference(running_max, top);
+            running_max = top;
+            running_sum *= decay;
+            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                weights[c] = (seen >> c & 1u) != 0u ? exp_difference(scores[c], top) : 0.0;
+                running_sum += weights[c];
+            }
+            publish(decay, seen);
+            add_values(v_base, j, key_first, key_end - 1, full && !data);
+        }
+    }
+
+    if ((slice.phase & PHASE_SUSPEND) != 0u) {
+        suspend(slot);
+    } else {
+        finish(tile, row, slot, (slice.phase & PHASE_PARTIAL) != 0u);
+    }
+}

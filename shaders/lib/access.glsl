@@ -1,0 +1,70 @@
+// The one place where q, k, v and the score-shaped inputs are read and where results are written.
+// VECTOR: D, Dv and all strides, bases and offsets are multiples of 4, so rows are read as vec4.
+// TEXELS 1 reads k and v through uniform texel buffers instead (VECTOR only): on software drivers that
+// turn every storage buffer access into a bounds-checked loop over the lanes this is several times faster.
+
+layout(std430, set = 0, binding = 1) readonly buffer Q { float q_data[]; };
+layout(std430, set = 0, binding = 1) readonly buffer Q4 { vec4 q_data4[]; };
+#if TEXELS
+layout(set = 0, binding = 2) uniform textureBuffer k_texels;
+layout(set = 0, binding = 3) uniform textureBuffer v_texels;
+#else
+layout(std430, set = 0, binding = 2) readonly buffer K { float k_data[]; };
+layout(std430, set = 0, binding = 2) readonly buffer K4 { vec4 k_data4[]; };
+layout(std430, set = 0, binding = 3) readonly buffer V { float v_data[]; };
+layout(std430, set = 0, binding = 3) readonly buffer V4 { vec4 v_data4[]; };
+#endif
+layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
+layout(std430, set = 0, binding = 4) buffer Out4 { vec4 out_data4[]; };
+layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
+layout(std430, set = 0, binding = 6) readonly buffer Bias { float bias_data[]; };
+layout(std430, set = 0, binding = 7) readonly buffer Mask { uint mask_data[]; };
+
+// LOAD4 reads elements [d, d+4) of the row at base, and 0 for those at or beyond size. It never reads
+// outside the row.
+#define LOAD4(name, data, data4)                                     \
+    vec4 name(uint base, uint d, uint size) {                        \
+        vec4 x;                                                      \
+        if (VECTOR) {                                                \
+            x = data4[(base + min(d, size - 4u)) >> 2];              \
+            return d < size ? x : vec4(0.0);                         \
+        }                                                            \
+        x.x = data[base + min(d, size - 1u)];                        \
+        x.y = data[base + min(d + 1u, size - 1u)];                   \
+        x.z = data[base + min(d + 2u, size - 1u)];                   \
+        x.w = data[base + min(d + 3u, size - 1u)];                   \
+        return vec4(d < size ? x.x : 0.0, d + 1u < size ? x.y : 0.0, \
+                    d + 2u < size ? x.z : 0.0, d + 3u < size ? x.w : 0.0); \
+    }
+
+LOAD4(load_q, q_data, q_data4)
+
+#if TEXELS
+#define LOAD_TEXEL(name, texels)                                     \
+    vec4 name(uint base, uint d, uint size) {                        \
+        vec4 x = texelFetch(texels, int((base + min(d, size - 4u)) >> 2)); \
+        return d < size ? x : vec4(0.0);                             \
+    }
+LOAD_TEXEL(load_k, k_texels)
+LOAD_TEXEL(load_v, v_texels)
+#else
+LOAD4(load_k, k_data, k_data4)
+LOAD4(load_v, v_data, v_data4)
+#endif
+
+void store_out(uint base, uint d, uint size, vec4 x) {
+    if (d >= size) {
+        return;
+    }
+    if (VECTOR) {
+        out_data4[(base + d) >> 2] = x;
+        return;
+    }
+    out_data[base + d] = x.x;
+    if (d + 1u < size) { out_data[base + d + 1u] = x.y; }
+    if (d + 2u < size) { out_data[base + d + 2u] = x.z; }
+    if (d + 3u < size) { out_data[base + d + 3u] = x.w; }
+}
+
+// load_mask reads one byte: true keeps.
+bool load_mask(uint index) { return ((mask_data[index >> 2] >> ((index & 3u) * 8u)) & 0xffu) != 0u; }

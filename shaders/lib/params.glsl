@@ -1,0 +1,70 @@
+// Everything that a call's kernels share and that does not change from slice to slice: sizes, strides,
+// masks, then the lists. Filled by dispatch/params.go; a test compares the two through reflection.
+//
+// All element offsets are computed modulo 2^32. The host subtracts the start of the bound window from
+// each base, so the sum is right although a tensor may be larger than 2^32 elements.
+
+layout(std430, set = 0, binding = 0) buffer Work {
+    uint heads_q, heads_k, heads_v;
+    uint cyclic;            // head map: 0 block, 1 cyclic
+    uint dim, value_dim;    // D, Dv
+    float scale, softcap;   // softcap 0: none
+    uint flags;             // FLAG_*
+    uint sequences;         // entries of the sequence table
+    uint row_tiles;         // row tiles of all sequences, for one head
+    uint tile_rows;         // rows of a row tile
+    int window_left, window_right;
+    int sink_tokens;        // local key position: the window keeps keys before it
+    int chunk;
+    uint splits;            // parts that the keys are split into
+    uint q_batch, q_head, q_row;        // strides, in elements
+    uint k_batch, k_head, k_row;
+    uint v_batch, v_head, v_row;
+    uint out_batch, out_head, out_row;
+    uint lse_batch, lse_head, lse_row;
+    uint bias_batch, bias_head, bias_row, bias_key;
+    uint mask_batch, mask_head, mask_row, mask_key;   // in bytes
+    uint global_count;
+    uint sequence_list;     // where each list starts in lists[]
+    uint slope_list, slope_batch;       // slope_batch 0: shared by the batch
+    uint sink_list, sink_batch;
+    uint global_list;       // ascending local key positions
+    uint block_list;        // start offsets of the row tiles' entry lists, one more than there are
+    uint block_batch, block_head;       // strides of the start offsets; 0: shared
+    uint lists[];
+};
+
+const uint FLAG_CAUSAL = 1u;
+const uint FLAG_LEFT = 2u;          // the window is bounded on the left
+const uint FLAG_RIGHT = 4u;
+const uint FLAG_BIAS = 8u;
+const uint FLAG_MASK = 16u;
+const uint FLAG_ALIBI = 32u;
+const uint FLAG_SINK = 64u;
+const uint FLAG_LSE = 128u;
+const uint FLAG_BLOCKS = 256u;
+
+const float LOG2E = 1.44269504088896340736;
+const float LN2 = 0.69314718055994530942;
+const float LOWEST = -3.4028234663852886e38;
+const int FAR = 0x7fffffff;
+
+float minus_infinity() { return uintBitsToFloat(0xff800000u); }
+
+// finite_floor lifts -inf (a score that overflowed) to the lowest number and keeps NaN: a comparison
+// would be compiled to a maximum, which drops NaN.
+float finite_floor(float s) { return floatBitsToUint(s) == 0xff800000u ? LOWEST : s; }
+
+// Comparisons, minimum, maximum, exp2 and log2 may all lose a NaN: tests look at bits, and results that must be NaN are put there.
+bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }
+
+// exp_difference is exp(a - b). The difference comes first and exactly: a compiler that distributes the
+// factor loses it all for large scores of the same size.
+float exp_difference(float a, float b) {
+    precise float d = a - b;
+    precise float x = d * LOG2E;
+    return is_nan(d) ? d : exp2(x);
+}
+
+// log_sum is top + log(sum).
+float log_sum(float top, float sum) { return is_nan(sum) ? sum : top + log2(sum) * LN2; }

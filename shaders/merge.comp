@@ -1,0 +1,73 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+
+// Merges the parts of a split: out = sum_p w_p O_p / sum_p w_p, w_p = sum_p exp(max_p - max), over the parts
+// that saw a key (the sum of the others is 0, and their O may hold anything), and counts the sink logit once.
+//
+// parts [splits, rows, Dv] and part_state [splits, rows, 2], a maximum and a sum, as flash wrote them, rows being
+// tile_count tiles of tile_rows; out [B,Hq,Sq,Dv], lse [B,Hq,Sq], any strides. One workgroup merges one row.
+// No shared memory.
+//
+// Dao et al., FlashDecoding; the formula is the softmax state's own merge, as in docs/semantics.md.
+
+layout(local_size_x_id = 0) in;
+
+#include "lib/params.glsl"
+#include "lib/slice.glsl"
+#include "lib/sequence.glsl"
+
+layout(std430, set = 0, binding = 1) readonly buffer Parts { float parts[]; };
+layout(std430, set = 0, binding = 2) readonly buffer PartState { vec2 part_state[]; };
+layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
+layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
+
+void main() {
+    uint slot = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    uint rows = slice.tile_count * tile_rows;
+    if (slot >= rows) {
+        return;
+    }
+    RowTile tile = find_row_tile(slice.tile_first + slot / tile_rows);
+    int row = tile.row + int(slot % tile_rows);
+    if (row >= tile.seq.sq) {
+        return;
+    }
+    float top = LOWEST;
+    bool any = false;
+    for (uint p = 0u; p < splits; p++) {
+        vec2 part = part_state[p * rows + slot];
+        if (part.y != 0.0) {
+            top = max(top, part.x);
+            any = true;
+        }
+    }
+    float sink = 0.0, sum = 0.0;
+    bool has_sink = (flags & FLAG_SINK) != 0u;
+    if (has_sink) {
+        sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + tile.head]);
+        if (any) {
+            top = max(top, sink);
+            sum = exp_difference(sink, top);
+        }
+    }
+    for (uint p = 0u; p < splits; p++) {
+        vec2 part = part_state[p * rows + slot];
+        sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
+    }
+    uint i = tile.seq.q0 + uint(row);
+    if (gl_LocalInvocationID.x == 0u && (flags & FLAG_LSE) != 0u) {
+        float l = any ? log_sum(top, sum) : (has_sink ? sink : minus_infinity());
+        lse_data[slice.lse_base + tile.seq.batch * lse_batch + tile.head * lse_head + i * lse_row] = l;
+    }
+    uint base = slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + i * out_row;
+    for (uint d = gl_LocalInvocationID.x; d < value_dim; d += gl_WorkGroupSize.x) {
+        float x = 0.0;
+        for (uint p = 0u; p < splits; p++) {
+            vec2 part = part_state[p * rows + slot];
+            if (part.y != 0.0) {
+                x += part.y * exp_difference(part.x, top) * parts[(p * rows + slot) * value_dim + d];
+            }
+        }
+        out_data[base + d] = any ? x / sum : 0.0;
+    }
+}

@@ -1,0 +1,77 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+
+// The unfused baseline, kernel 1 of 3: the whole score matrix of a window of rows,
+//
+//   S[r, j] = score(q_r . k_j) + bias, or -inf where the masks hide key j
+//
+// for keys [key_first, key_end) of rows tile_first + [0, tile_count), part_keys floats apart. A row tile is
+// one row. One workgroup computes consecutive keys of one row. No shared memory.
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 5) const bool VECTOR = true;
+
+#include "lib/params.glsl"
+#include "lib/slice.glsl"
+#include "lib/access.glsl"
+#include "lib/sequence.glsl"
+#include "lib/mask.glsl"
+
+// block_keeps: the block list of the row lists key j; mask says whether boolean masks still apply there.
+bool block_keeps(RowTile tile, int j, out bool mask) {
+    uint at = block_list + tile.seq.index * block_batch + tile.head * block_head + uint(tile.row);
+    uint lo = lists[at], hi = lists[at + 1u];
+    while (lo < hi) {
+        uint mid = lo + ((hi - lo) / 4u) * 2u;
+        int key_tile = int(lists[mid] >> 2u);
+        if (key_tile == j / 32) {
+            uint kind = lists[mid] & 3u;
+            mask = (kind & 1u) == 0u;
+            return (kind & 2u) == 0u || (lists[lists[mid + 1u]] >> uint(j % 32) & 1u) != 0u;
+        }
+        if (key_tile < j / 32) {
+            lo = mid + 2u;
+        } else {
+            hi = mid;
+        }
+    }
+    return false;
+}
+
+void main() {
+    int j = slice.key_first + int(gl_GlobalInvocationID.x);
+    uint index = gl_WorkGroupID.y;
+    if (index >= slice.tile_count) {
+        return;
+    }
+    RowTile tile = find_row_tile(slice.tile_first + index);
+    Sequence seq = tile.seq;
+    if (j >= min(slice.key_end, seq.sk)) {
+        return;
+    }
+    uint i = uint(tile.row), key = uint(j);
+    uint q = slice.q_base + seq.batch * q_batch + tile.head * q_head + (seq.q0 + i) * q_row;
+    uint k = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + (seq.k0 + key) * k_row;
+    float product = 0.0;
+    for (uint d = 0u; d < dim; d += 4u) {
+        product += dot(load_q(q, d, dim), load_k(k, d, dim));
+    }
+    int p = tile.row + seq.rel;
+    float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
+    float s = score(product, slope, p, j);
+    bool keep = visible(seq, p, is_global(p), j);
+    bool mask = true;
+    if ((flags & FLAG_BLOCKS) != 0u) {
+        keep = block_keeps(tile, j, mask) && keep;
+    }
+    if ((flags & FLAG_MASK) != 0u && mask) {
+        keep = load_mask(slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row + key * mask_key) && keep;
+    }
+    if ((flags & FLAG_BIAS) != 0u) {
+        float bias = bias_data[slice.bias_base + seq.index * bias_batch + tile.head * bias_head + i * bias_row + key * bias_key];
+        keep = keep && bias != minus_infinity();
+        s += bias;
+    }
+    s = finite_floor(s);
+    out_data[slice.out_base + index * uint(slice.part_keys) + key] = keep ? s : minus_infinity();
+}

@@ -1,0 +1,33 @@
+package shaders
+
+import "slices"
+
+// Variant is one SPIR-V module: a GLSL source, the macros that it is compiled with, and what it needs.
+// Numbers (tile sizes, flags) are specialization constants and make no variants; element types,
+// extensions and access paths do.
+type Variant struct {
+	Name      string   // of the module: spv/NAME.spv
+	Source    string   // a file in this folder
+	Defines   []string // "NAME" or "NAME=VALUE"
+	TargetEnv string   // of glslc and spirv-val; "" is vulkan1.2, that is SPIR-V 1.5
+
+	// Requires lists the SPIR-V capabilities that the module declares beside Shader. A test compares
+	// it with the module, so that no shader starts to need more of a device unnoticed.
+	Requires []string
+}
+
+// Variants returns the table of all variants, in the order of the file. To add a variant, add a line
+// and run `make shaders`.
+func Variants() []Variant { return slices.Clone(variants) }
+
+var variants = []Variant{
+	{Name: "flash_subgroup", Source: "flash.comp", Defines: []string{"SUBGROUP=1"},
+		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle"}},
+	{Name: "flash_texels", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEXELS=1"},
+		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
+	{Name: "flash_plain", Source: "flash.comp", Defines: []string{"SUBGROUP=0"}},
+	{Name: "merge", Source: "merge.comp"},
+	{Name: "standard_scores", Source: "standard_scores.comp"},
+	{Name: "standard_softmax", Source: "standard_softmax.comp"},
+	{Name: "standard_values", Source: "standard_values.comp"},
+}
