@@ -1,0 +1,83 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/vkattn/vkattn"
+)
+
+// call is one recorded attention call: checked, with every tensor resolved to a slice.
+type call struct {
+	name   string
+	op     vkattn.Attention // canonical
+	args   vkattn.Args
+	seqs   []vkattn.Sequence
+	groups [][]int // query heads that read the same key head and the same value head
+
+	q, k, v, out, lse, bias []float32
+	slopes, sinks           []float32
+	mask, tree              []byte
+	scale                   float32
+}
+
+// bind checks args and resolves them.
+func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) {
+	seqs, err := op.Check(&args)
+	if err != nil {
+		return nil, err
+	}
+	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value)}
+	for _, t := range []struct {
+		name   string
+		t      vkattn.Tensor
+		floats *[]float32
+		bytes  *[]byte
+	}{
+		{"Q", args.Q, &c.q, nil}, {"K", args.K, &c.k, nil}, {"V", args.V, &c.v, nil}, {"Out", args.Out, &c.out, nil},
+		{"LSE", args.LSE, &c.lse, nil}, {"Bias", args.Bias, &c.bias, nil}, {"Mask", args.Mask, nil, &c.mask},
+		{"Tree", args.Tree, nil, &c.tree}, {"Slopes", args.Slopes, &c.slopes, nil},
+		{"SinkLogits", args.SinkLogits, &c.sinks, nil},
+	} {
+		if !t.t.Given() {
+			continue
+		}
+		host, ok := t.t.Mem.(*vkattn.Host)
+		if !ok {
+			return nil, &vkattn.ArgError{Arg: t.name, Reason: fmt.Sprintf("lives in memory of another backend (%T), want host memory", t.t.Mem)}
+		}
+		if t.floats != nil {
+			*t.floats = host.Float32s()
+		} else {
+			*t.bytes = host.Bytes()
+		}
+	}
+	return c, nil
+}
+
+// headGroups lists the query heads by the key and value head that they read.
+func headGroups(op vkattn.Attention) [][]int {
+	var groups [][]int
+	place := map[[2]int]int{}
+	for h := range op.HeadsQ {
+		kv := [2]int{op.HeadMap.Map(h, op.HeadsQ, op.HeadsK), op.HeadMap.Map(h, op.HeadsQ, op.HeadsV)}
+		g, ok := place[kv]
+		if !ok {
+			g = len(groups)
+			place[kv] = g
+			groups = append(groups, nil)
+		}
+		groups[g] = append(groups[g], h)
+	}
+	return groups
+}
+
+// sees reports whether row i of head h sees key j, all masks taken together. It is for the few places
+// that ask about single pairs; tiles are masked row by row.
+func (c *call) sees(s *vkattn.Sequence, h, i, j int) bool {
+	a := &c.args
+	return s.Visible(i, j) &&
+		(c.mask == nil || c.mask[a.Mask.Index(s.Index, h, i, j)] != 0) &&
+		(c.tree == nil || c.tree[a.Tree.Index(s.Index, 0, i, j)] != 0) &&
+		(c.bias == nil || c.bias[a.Bias.Index(s.Index, h, i, j)] != negInf) &&
+		(a.Blocks == nil || a.Blocks.Listed(s.Index, h, i, j))
+}

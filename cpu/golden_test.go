@@ -1,0 +1,71 @@
+package cpu
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/golden"
+)
+
+// TestGolden compares oracle and backend with answers that others computed.
+func TestGolden(t *testing.T) {
+	set := golden.ForTest(t)
+	backend := New(Config{})
+	defer backend.Close()
+	for _, way := range []struct {
+		name string
+		run  func(*testing.T, *golden.Run)
+	}{
+		{"oracle", func(t *testing.T, r *golden.Run) {
+			result, err := Oracle(r.Op, &r.Args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			store(r.Args.Out, result.Out)
+			if r.Args.LSE.Given() {
+				store(r.Args.LSE, result.LSE)
+			}
+		}},
+		{"backend", func(t *testing.T, r *golden.Run) {
+			(&run{op: r.Op, args: r.Args}).do(t, backend)
+		}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			checked := 0
+			for _, c := range set.Cases {
+				p, err := c.Problem()
+				if errors.Is(err, vkattn.ErrUnsupported) {
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range p.Runs {
+					if err := backend.Supports(p.Runs[i].Op); err != nil {
+						p.Runs[i].Skip = err.Error()
+						continue
+					}
+					way.run(t, &p.Runs[i])
+				}
+				for _, r := range p.Check() {
+					if r.Err != nil {
+						t.Error(r.Err)
+					} else if r.Skipped == "" {
+						checked++
+					}
+				}
+			}
+			t.Logf("%d tensors agree", checked)
+		})
+	}
+}
+
+// store rounds x into t, element by element in the order of its axes.
+func store(t vkattn.Tensor, x []float64) {
+	to, n := floats32(t), 0
+	each(t, func(at int) {
+		to[at] = float32(x[n])
+		n++
+	})
+}

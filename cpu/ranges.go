@@ -1,0 +1,46 @@
+package cpu
+
+import "github.com/vkattn/vkattn"
+
+// keyRange is a range [lo, hi) of keys that a row tile visits. full says that the boolean and tree masks
+// hide nothing in it.
+type keyRange struct {
+	lo, hi int
+	full   bool
+}
+
+// nearKeys is the widest gap between two ranges that is cheaper to score and hide than to skip.
+const nearKeys = 8
+
+// keyRanges appends to dst the ranges of keys that rows [i0, i1) of head h visit, ascending, with the
+// tiles that no row sees left out. With a block mask the rows lie in one row block.
+func (c *call) keyRanges(dst []keyRange, spans []vkattn.Span, s *vkattn.Sequence, h, i0 int) []keyRange {
+	m := c.args.Blocks
+	if m == nil {
+		for _, sp := range spans {
+			if n := len(dst); n > 0 && sp.Lo-dst[n-1].hi <= nearKeys {
+				dst[n-1].hi = sp.Hi
+			} else {
+				dst = append(dst, keyRange{sp.Lo, sp.Hi, false})
+			}
+		}
+		return dst
+	}
+	keys, full := m.List(s.Index, h, i0/m.BlockQ)
+	n := 0
+	for e, key := range keys {
+		lo, hi := int(key)*m.BlockK, (int(key)+1)*m.BlockK
+		for n < len(spans) && spans[n].Hi <= lo {
+			n++
+		}
+		for at := n; at < len(spans) && spans[at].Lo < hi; at++ {
+			r := keyRange{max(lo, spans[at].Lo), min(hi, spans[at].Hi), full[e]}
+			if last := len(dst) - 1; last >= 0 && dst[last].hi == r.lo && dst[last].full == r.full {
+				dst[last].hi = r.hi
+			} else {
+				dst = append(dst, r)
+			}
+		}
+	}
+	return dst
+}
