@@ -1,0 +1,21 @@
+package attntest
+
+import (
+	"testing"
+
+	"github.com/vkattn/vkattn/cpu"
+)
+
+func TestCPU(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	Run(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
+}
+
+func TestCPUBadInputs(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	BadInputs(t, b)
+}
+
+func TestCPUClosed(t *testing.T) { Closed(t, cpu.New(cpu.Config{})) }
