@@ -1,0 +1,337 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/shaders"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// maxHeadDim is the largest D and Dv that the kernels are made for.
+const maxHeadDim = 576
+
+// buckets are the padded head sizes: a kernel is built for a bucket, sizes inside it are run-time data.
+var buckets = []int{32, 64, 96, 128, 192, 256, 384, 576}
+
+// kernelKey is everything that a flash pipeline is specialised on. Equal keys share a pipeline.
+type kernelKey struct {
+	Variant       string
+	Invocations   uint32
+	Lanes, Rows   uint32
+	Dim4, Value4  uint32
+	Vector        bool
+	DataMasks     bool
+	SubgroupSize  uint32 // required; 0: the driver's choice
+	FullSubgroups bool
+}
+
+// spec is the table of specialization ids of flash.comp; a test compares it with the SPIR-V.
+func (k kernelKey) spec() []vk.SpecConstant {
+	return []vk.SpecConstant{
+		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
+		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.DataMasks)},
+	}
+}
+
+// tileRows is the number of query rows that one workgroup computes.
+func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes * k.Rows) }
+
+// stateFloats is the running state of one row: maximum, sum and the padded output.
+func (k kernelKey) stateFloats() int { return 2 + int(4*k.Lanes*k.Value4) }
+
+func (k kernelKey) tile() string {
+	return fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)
+}
+
+// choice is the planner's decision for one op on one device.
+type choice struct {
+	op       vkattn.Attention
+	standard bool // the unfused baseline
+	path     string
+	key      kernelKey // flash only
+	shared   int       // bytes of shared memory of one workgroup
+	refused  []vkattn.Refusal
+	notes    []string
+}
+
+func (c *choice) kernel() string {
+	if c.standard {
+		return "standard"
+	}
+	return c.key.Variant
+}
+
+func (c *choice) tileRows() int {
+	if c.standard {
+		return 1
+	}
+	return c.key.tileRows()
+}
+
+func (c *choice) tile() string {
+	if c.standard {
+		return "one row, the score matrix in memory"
+	}
+	return c.key.tile()
+}
+
+// texels reports whether k and v are read through uniform texel buffers.
+func (k kernelKey) texels() bool { return k.Variant == texelVariant }
+
+// scalar is the key for tensors whose rows cannot be read four elements at a time.
+func (k kernelKey) scalar() kernelKey {
+	k.Vector = false
+	if k.texels() {
+		k.Variant = "flash_subgroup"
+	}
+	return k
+}
+
+// texelVariant is the build of the subgroup rung for drivers to which a storage buffer access is dear:
+// software drivers spend several times the arithmetic on it (Mesa 22.3's llvmpipe: 660 cycles for a vec4
+// of 8 lanes against 27 through a texel buffer, the current one 72 against 40).
+const texelVariant = "flash_texels"
+
+// rungs are the builds of the flash kernel, best first.
+var rungs = []struct{ path, variant string }{{"subgroup", "flash_subgroup"}, {"plain", "flash_plain"}}
+
+// choose decides how op runs on a device with these capabilities. It is pure: no device is touched.
+// disabled maps rungs that may not serve to the reason. It returns *vkattn.UnsupportedError when nothing fits.
+func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disabled map[string]string) (*choice, error) {
+	op = op.Canonical()
+	refuse := func(reasons ...vkattn.Refusal) error {
+		return &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: reasons}
+	}
+	for _, t := range []struct {
+		name string
+		t    vkattn.Type
+	}{{"q", op.TypeQ}, {"k", op.TypeK}, {"v", op.TypeV}, {"out", op.TypeOut}} {
+		if t.t != vkattn.Float32 {
+			return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("%s is %s, the kernels read and write f32", t.name, t.t)})
+		}
+	}
+	if op.HeadDim > maxHeadDim || op.ValueDim > maxHeadDim {
+		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("head sizes %d and %d, the kernels go up to %d", op.HeadDim, op.ValueDim, maxHeadDim)})
+	}
+	if n := caps.Limits.MaxPerStageStorageBuffers; n > 0 && n < numBindings { // 0: a record does not say
+		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("needs %d storage buffers in a stage, the device has %d", numBindings, n)})
+	}
+	if n := caps.Limits.MaxPushConstantsSize; n < pushBytes {
+		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("needs %d bytes of push constants, the device has %d", pushBytes, n)})
+	}
+	c := &choice{op: op}
+	if kernel == "standard" {
+		c.standard, c.path = true, "plain"
+		c.notes = append(c.notes, "the unfused baseline, as asked for")
+		return c, nil
+	}
+	for _, r := range rungs {
+		if why, off := disabled[r.path]; off {
+			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
+			continue
+		}
+		variant := r.variant
+		if _, off := disabled["texels"]; r.path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String()) {
+			variant = texelVariant
+		}
+		key, shared, why := p.fitFlash(caps, op, r.path, variant)
+		if why != "" {
+			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
+			continue
+		}
+		c.path, c.key, c.shared = r.path, key, shared
+		if d := padded(&key); d[0] != op.HeadDim || d[1] != op.ValueDim {
+			c.notes = append(c.notes, fmt.Sprintf("head sizes %d and %d run in a tile padded to %d and %d", op.HeadDim, op.ValueDim, d[0], d[1]))
+		}
+		return c, nil
+	}
+	return nil, refuse(c.refused...)
+}
+
+func padded(k *kernelKey) [2]int {
+	return [2]int{int(4 * k.Lanes * k.Dim4), int(4 * k.Lanes * k.Value4)}
+}
+
+// headBuckets pads D and Dv. They share the larger bucket, apart from the two shapes of multi-head
+// latent attention, so that few pipelines serve all sizes.
+func headBuckets(d, dv int) (int, int) {
+	b := bucket(max(d, dv))
+	if dv < d && b >= 192 {
+		if s := bucket(dv); s == 128 && b == 192 {
+			return b, s
+		}
+	}
+	return b, b
+}
+
+func bucket(d int) int {
+	for _, b := range buckets {
+		if d <= b {
+			return b
+		}
+	}
+	return buckets[len(buckets)-1]
+}
+
+// fitFlash sizes the flash kernel for a device, shrinking the tile until it fits, or says why it cannot.
+func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant string) (key kernelKey, shared int, why string) {
+	d, dv := headBuckets(op.HeadDim, op.ValueDim)
+	software := caps.DeviceType == "cpu"
+	sg := caps.Subgroup
+	smallest := sg.Size
+	key = kernelKey{Variant: variant, Vector: true, DataMasks: op.With&dataMasks != 0}
+
+	lanes := 8
+	switch {
+	case d > 256:
+		lanes = 32
+	case d > 64 && !software:
+		lanes = 16
+	}
+	if path == "subgroup" {
+		if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
+			return key, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
+		}
+		if sg.RequiredSizeInCompute && sg.FullSubgroups {
+			key.SubgroupSize, key.FullSubgroups = sg.Size, true
+		} else if sg.Min > 0 {
+			smallest = min(sg.Min, sg.Size)
+		}
+		if smallest < 2 {
+			return key, 0, fmt.Sprintf("needs subgroups of 2 or more, the device may run %d", smallest)
+		}
+		lanes = min(lanes, int(prevPow2(smallest)))
+	}
+	key.Lanes = uint32(lanes)
+	key.Dim4 = uint32(ceilDiv(d, 4*lanes))
+	key.Value4 = uint32(ceilDiv(dv, 4*lanes))
+	// A lane holds rows * (dim4 + value4) vec4 of queries and outputs in registers.
+	budget := uint32(36) // vec4: 144 registers of about 255
+	if software {
+		budget = 72
+	}
+	rows := uint32(min(8, lanes))
+	for rows > 1 && rows*(key.Dim4+key.Value4) > budget {
+		rows /= 2
+	}
+	key.Rows = rows
+
+	// Workgroups: on a software driver one subgroup is one core's work; a GPU hides latency with more.
+	key.Invocations = 64
+	if software {
+		key.Invocations = max(sg.Size, key.Lanes)
+	} else if path == "subgroup" {
+		key.Invocations = max(64, sg.Size)
+	}
+	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
+	if key.SubgroupSize > 0 && sg.MaxWorkgroupSubgroups > 0 && sg.MaxWorkgroupSubgroups < limit/key.SubgroupSize {
+		limit = sg.MaxWorkgroupSubgroups * key.SubgroupSize
+	}
+	floor := key.Lanes
+	if path == "subgroup" {
+		floor = max(floor, sg.Size)
+	}
+	for key.Invocations > limit && key.Invocations/2 >= floor {
+		key.Invocations /= 2
+	}
+	if key.Invocations > limit {
+		return key, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
+	}
+	for {
+		var err error
+		if shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
+			return key, 0, err.Error()
+		}
+		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
+			return key, shared, ""
+		}
+		switch {
+		case key.Invocations/2 >= floor:
+			key.Invocations /= 2
+		case key.Rows > 1:
+			key.Rows /= 2
+		default:
+			return key, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
+		}
+	}
+}
+
+const dataMasks = vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
+
+func missingOps(sg vk.Subgroup, ops ...string) string {
+	if !sg.Compute {
+		return "all of them"
+	}
+	var missing []string
+	for _, o := range ops {
+		if !slices.Contains(sg.Ops, o) {
+			missing = append(missing, o)
+		}
+	}
+	return strings.Join(missing, ", ")
+}
+
+func prevPow2(n uint32) uint32 {
+	p := uint32(1)
+	for p*2 <= n {
+		p *= 2
+	}
+	return p
+}
+
+func b2u(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func specMap(spec []vk.SpecConstant) map[uint32]uint32 {
+	m := make(map[uint32]uint32, len(spec))
+	for _, s := range spec {
+		m[s.ID] = s.Value
+	}
+	return m
+}
+
+// planner holds what planning needs beside the capabilities: the reflection of the shaders. It is
+// immutable, and planning with it touches no device.
+type planner struct{ modules map[string]shaders.Module }
+
+func newPlanner() (*planner, error) {
+	p := &planner{modules: map[string]shaders.Module{}}
+	for _, name := range shaders.Names() {
+		m, err := shaders.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		p.modules[name] = m
+	}
+	return p, nil
+}
+
+// planSplits is the number of parts that the keys are split into, so that few row tiles still fill the device.
+func planSplits(caps *vk.Caps, tiles, longest, forced int) int {
+	if longest == 0 || tiles == 0 {
+		return 1
+	}
+	most := ceilDiv(longest, 4*keyTile)
+	if forced > 0 {
+		return clamp(forced, 1, ceilDiv(longest, keyTile))
+	}
+	return clamp(ceilDiv(parallelTiles(caps), tiles), 1, min(most, 128))
+}
+
+// parallelTiles is the number of workgroups that keep the device busy.
+func parallelTiles(caps *vk.Caps) int {
+	switch caps.DeviceType {
+	case "cpu":
+		return 4
+	case "integrated":
+		return 64
+	}
+	return 256
+}

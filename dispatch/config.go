@@ -1,0 +1,53 @@
+// Package dispatch is the Vulkan backend of vkattn: it plans an Op for a device, executes it in
+// submits bounded by a time budget, and reports what ran and why.
+package dispatch
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/vkattn/vkattn/vk"
+)
+
+// Config says which device to open and how. The zero value opens the first real GPU and never falls back.
+type Config struct {
+	// Device is "" or "gpu" (a real GPU: discrete first, then integrated, then virtual), "auto" (a real
+	// GPU if there is one, else the CPU backend), "cpu", the index of a device in Devices, or any part of
+	// a device's name, case ignored. A software driver runs only when it is named or given by its index.
+	Device string
+	// Strict makes every fallback an error: to the CPU, and from a kernel rung to a lower one after a
+	// failed self-test.
+	Strict bool
+	// Budget is the longest time that one submit may take by prediction. 0 means 50 ms.
+	Budget time.Duration
+	// Disable names what may not serve: the rungs "subgroup" and "plain", and "texels", texel buffers on
+	// software drivers. Open adds those in the environment variable VKATTN_DISABLE, a comma-separated list.
+	Disable []string
+	// Kernel forces one kernel family: "" (planner's choice), "flash" or "standard" (the unfused baseline).
+	Kernel string
+	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
+	Splits int
+	// SplitKeys fixes the size of a part in keys, rounded up to a multiple of 32: the bits of a sequence
+	// then do not depend on the other sequences of its batch. 0 lets the planner choose. Not with Splits.
+	SplitKeys int
+	// CacheDir holds pipeline caches and self-test verdicts. "" is the user's cache directory, "off" none.
+	CacheDir string
+	// Validation turns on Vulkan's validation layers; their messages go to OnMessage.
+	Validation vk.ValidationLevel
+	OnMessage  func(vk.Message)
+	// Logger receives what is worth knowing about Open; nil is silent.
+	Logger *slog.Logger
+	// SkipSelfTest opens without the known-answer tests of the rungs.
+	SkipSelfTest bool
+	// VK holds test hooks of the device: lowered limits, memory limit, fault injection.
+	VK vk.DeviceConfig
+	// Library is the Vulkan loader to open; "" is the system's.
+	Library string
+}
+
+// Device is one entry of Devices.
+type Device struct {
+	Index    int     `json:"index"`
+	Software bool    `json:"software"` // a driver that runs on the CPU: used only when named
+	Caps     vk.Caps `json:"caps"`
+}

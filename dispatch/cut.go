@@ -1,0 +1,332 @@
+package dispatch
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// view is a tensor in device memory: where element (b, h, s, j) lies, in elements of the buffer.
+type view struct {
+	buf            *vk.Buffer
+	room           int64 // bytes of buf
+	size           int   // bytes of an element
+	off            int
+	sb, sh, ss, sj int // strides of batch, heads, sequence, last
+	n              int // elements of the last axis that a row touches; for scores set by the area
+}
+
+func (v *view) given() bool { return v.buf != nil }
+
+// window is the part of a buffer that a dispatch binds, and the element offset of the tensor's first
+// element from its start, modulo 2^32.
+type window struct {
+	off, size int64
+	base      uint32
+}
+
+// area bounds what a dispatch touches: sequences, query heads, rows and keys, each half-open.
+type area struct {
+	seq0, seq1, head0, head1, row0, row1, key0, key1 int
+}
+
+// layout is the geometry of one call on the device: sequences cut to row tiles, tensors, and limits.
+type layout struct {
+	op       vkattn.Attention
+	seqs     []vkattn.Sequence
+	tileRows int
+	tiles    int         // flat row tiles: over sequences, heads and tiles
+	first    []int       // flat index of each sequence's first tile, and the end
+	costs    [][]float64 // per sequence: predicted FLOPs of row tiles [0, t) of one head
+	visits   [][]int     // per sequence: keys that each row tile visits
+	before   []float64   // predicted FLOPs of all sequences before each one, and of all
+	longest  int         // most keys of a sequence
+
+	q, k, v, out, lse, bias, mask view
+	limit, align                  int64
+	keyLimit                      int64 // of the bindings of k and v
+	allKeys                       bool  // areas show all keys, also those that the masks hide
+}
+
+func newLayout(op vkattn.Attention, seqs []vkattn.Sequence, tileRows int, limits *vk.Limits) *layout {
+	l := &layout{op: op, seqs: seqs, tileRows: tileRows, first: make([]int, len(seqs)+1), costs: make([][]float64, len(seqs)), visits: make([][]int, len(seqs)), before: make([]float64, len(seqs)+1),
+		limit: int64(min(limits.MaxStorageBufferRange, 1<<62)), align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
+	l.keyLimit = l.limit
+	var spans []vkattn.Span
+	perPair := 2 * float64(op.HeadDim+op.ValueDim)
+	for i := range seqs {
+		s := &seqs[i]
+		n := ceilDiv(s.Sq, tileRows)
+		l.first[i+1] = l.first[i] + n*op.HeadsQ
+		l.longest = max(l.longest, s.Sk)
+		l.costs[i], l.visits[i] = make([]float64, n+1), make([]int, n)
+		for t := range n {
+			keys := 0
+			spans = s.Spans(spans[:0], t*tileRows, (t+1)*tileRows)
+			for _, sp := range spans {
+				keys += (ceilDiv(sp.Hi, keyTile) - sp.Lo/keyTile) * keyTile
+			}
+			l.visits[i][t] = keys
+			// A tile that visits nothing still costs something.
+			l.costs[i][t+1] = l.costs[i][t] + float64(keys+4)*float64(tileRows)*perPair
+		}
+		l.before[i+1] = l.before[i] + l.costs[i][n]*float64(op.HeadsQ)
+	}
+	l.tiles = l.first[len(seqs)]
+	return l
+}
+
+// texels tightens the limits to those of texel buffers of four floats, which k and v are bound as.
+func (l *layout) texels(limits *vk.Limits) {
+	l.keyLimit = min(l.limit, 16*int64(limits.MaxTexelBufferElements))
+	l.align = max(l.align, int64(limits.MinTexelBufferOffsetAlignment))
+}
+
+// locate returns the sequence, head and row tile of a flat index below tiles.
+func (l *layout) locate(flat int) (seq, head, tile int) {
+	seq = sort.Search(len(l.seqs), func(i int) bool { return l.first[i+1] > flat })
+	n := len(l.costs[seq]) - 1
+	rest := flat - l.first[seq]
+	return seq, rest / n, rest % n
+}
+
+// costBefore predicts the FLOPs of flat tiles [0, flat).
+func (l *layout) costBefore(flat int) float64 {
+	if flat >= l.tiles {
+		return l.before[len(l.seqs)]
+	}
+	seq, head, tile := l.locate(flat)
+	c := l.costs[seq]
+	return l.before[seq] + c[len(c)-1]*float64(head) + c[tile]
+}
+
+func (l *layout) cost(a, b int) float64 { return l.costBefore(b) - l.costBefore(a) }
+
+// area bounds flat tiles [a, b), and the keys that their masks leave.
+func (l *layout) area(a, b int) area {
+	s0, h0, t0 := l.locate(a)
+	s1, h1, t1 := l.locate(b - 1)
+	r := area{seq0: s0, seq1: s1 + 1, head1: l.op.HeadsQ}
+	if s0 != s1 {
+		for _, s := range l.seqs[s0 : s1+1] {
+			r.row1, r.key1 = max(r.row1, s.Sq), max(r.key1, s.Sk)
+		}
+		return r
+	}
+	s := &l.seqs[s0]
+	r.head0, r.head1, r.row1 = h0, h1+1, s.Sq
+	if h0 == h1 {
+		r.row0, r.row1 = t0*l.tileRows, min((t1+1)*l.tileRows, s.Sq)
+	}
+	if l.allKeys {
+		r.key1 = s.Sk
+	} else if spans := s.Spans(nil, r.row0, r.row1); len(spans) > 0 {
+		r.key0 = spans[0].Lo / keyTile * keyTile
+		r.key1 = min(s.Sk, ceilDiv(spans[len(spans)-1].Hi, keyTile)*keyTile)
+	}
+	return r
+}
+
+// windows computes what each tensor binding must show for an area. ok is false when one exceeds the
+// device's limit; which names it.
+func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) {
+	s0, s1 := &l.seqs[a.seq0], &l.seqs[a.seq1-1]
+	kHead := func(heads int) (int, int) {
+		if l.op.HeadMap == vkattn.HeadCyclic {
+			return 0, heads
+		}
+		g := l.op.HeadsQ / heads
+		return a.head0 / g, (a.head1-1)/g + 1
+	}
+	k0, k1 := kHead(l.op.HeadsK)
+	v0, v1 := kHead(l.op.HeadsV)
+	keys := func(v *view, h0, h1 int) (lo, hi int) {
+		if a.key0 >= a.key1 {
+			return 0, 0
+		}
+		return v.off + s0.Batch*v.sb + h0*v.sh + (s0.K0+a.key0)*v.ss, v.off + s1.Batch*v.sb + (h1-1)*v.sh + (s1.K0+a.key1-1)*v.ss + v.n
+	}
+	rows := func(v *view) (lo, hi int) {
+		return v.off + s0.Batch*v.sb + a.head0*v.sh + (s0.Q0+a.row0)*v.ss, v.off + s1.Batch*v.sb + (a.head1-1)*v.sh + (s1.Q0+a.row1-1)*v.ss + v.n
+	}
+	scores := func(v *view) (lo, hi int) {
+		if a.key0 >= a.key1 {
+			return 0, 0
+		}
+		return v.off + s0.Index*v.sb + a.head0*v.sh + a.row0*v.ss + a.key0*v.sj,
+			v.off + s1.Index*v.sb + (a.head1-1)*v.sh + (a.row1-1)*v.ss + (a.key1-1)*v.sj + 1
+	}
+	ok = true
+	place := func(binding int, name string, v *view, lo, hi int) {
+		if !v.given() || lo >= hi {
+			return
+		}
+		start := int64(lo) * int64(v.size) / l.align * l.align
+		end := min((int64(hi)*int64(v.size)+15)/16*16, v.room)
+		w[binding] = window{start, end - start, uint32(v.off) - uint32(start/int64(v.size))}
+		limit := l.limit
+		if binding == bindK || binding == bindV {
+			limit = l.keyLimit
+		}
+		if end-start > limit {
+			ok, which = false, name
+		}
+	}
+	lo, hi := rows(&l.q)
+	place(bindQ, "q", &l.q, lo, hi)
+	lo, hi = keys(&l.k, k0, k1)
+	place(bindK, "k", &l.k, lo, hi)
+	lo, hi = keys(&l.v, v0, v1)
+	place(bindV, "v", &l.v, lo, hi)
+	lo, hi = rows(&l.out)
+	place(bindOut, "out", &l.out, lo, hi)
+	if l.lse.given() {
+		lo, hi = rows(&l.lse)
+		place(bindLSE, "lse", &l.lse, lo, hi)
+	}
+	if l.bias.given() {
+		lo, hi = scores(&l.bias)
+		place(bindBias, "bias", &l.bias, lo, hi)
+	}
+	if l.mask.given() {
+		lo, hi = scores(&l.mask)
+		place(bindMask, "mask", &l.mask, lo, hi)
+	}
+	return w, ok, which
+}
+
+// piece is one dispatch of the main kernel: flat tiles [tile, tile+tiles), parts [part, part+parts) of the
+// split, and of each part the keys [key0, key1).
+type piece struct {
+	tile, tiles     int
+	part, parts     int
+	key0, key1      int
+	resume, suspend bool
+	windows         [numBindings]window
+	cost            float64
+}
+
+// group is consecutive row tiles whose results are complete after its pieces have run.
+type group struct {
+	tile, tiles int
+	pieces      []piece
+}
+
+// cutter says how groups may be cut.
+type cutter struct {
+	*layout
+	splits, partKeys int
+	rowBytes         int64 // bytes per row of scratch that must stay within the limit (partial results)
+	maxTiles         int   // most row tiles of a group, 0: no such bound
+	mostKeys         int   // keys that a row tile may visit in one dispatch, 0: no such bound
+	fewest           int   // row tiles that fill the device: a group that slices its keys has as many, and the running state has room for them
+}
+
+// tooLong reports whether a row tile visits more keys, of one part, than a dispatch may.
+func (c *cutter) tooLong(flat int) bool {
+	seq, _, tile := c.locate(flat)
+	keys := c.visits[seq][tile]
+	if c.allKeys {
+		keys = c.seqs[seq].Sk
+	}
+	return c.mostKeys > 0 && min(keys, c.partKeys) > c.mostKeys
+}
+
+// cut makes the group that starts at flat tile a: as many row tiles as budget (FLOPs) and windows
+// allow, and where even few of them are too much, the keys cut to slices that carry the running state.
+func (c *cutter) cut(a int, budget float64) (group, error) {
+	rest := c.tiles - a
+	if c.maxTiles > 0 {
+		rest = min(rest, c.maxTiles)
+	}
+	fits := func(n, key0, key1 int) bool {
+		ar := c.area(a, a+n)
+		if key1 >= 0 {
+			ar.key0, ar.key1 = max(ar.key0, key0), min(ar.key1, key1)
+		}
+		_, ok, _ := c.windows(ar)
+		return ok && int64(n*c.tileRows)*c.rowBytes+c.align <= c.limit
+	}
+	most := sort.Search(rest, func(n int) bool { return c.cost(a, a+n+1) > budget }) // tiles within the budget
+	least := min(max(1, c.fewest), rest)
+	n := clamp(most, least, rest)
+	n = sort.Search(n, func(m int) bool { return !fits(m+1, 0, -1) })
+	whole := n // tiles that one dispatch may run
+	for m := 0; c.mostKeys > 0 && m < whole; m++ {
+		if c.tooLong(a + m) {
+			whole = m
+		}
+	}
+	if whole > 0 && c.cost(a, a+whole) <= budget {
+		w, _, _ := c.windows(c.area(a, a+whole))
+		return group{a, whole, []piece{{tile: a, tiles: whole, parts: c.splits, key1: c.partKeys, windows: w, cost: c.cost(a, a+whole)}}}, nil
+	}
+	// Slice the keys. With windows in the way each part goes on its own, otherwise all parts together.
+	together := n > 0
+	n = min(max(n, 1), least)
+	if !together {
+		_, head, _ := c.locate(a)
+		n = sort.Search(least, func(m int) bool {
+			_, h, _ := c.locate(a + m)
+			ar := c.area(a, a+m+1)
+			return h != head || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+keyTile)
+		})
+		n = max(n, 1)
+	}
+	g := group{tile: a, tiles: n}
+	ar := c.area(a, a+n)
+	groupCost := c.cost(a, a+n)
+	span := max(ar.key1-ar.key0, 1)
+	step := func(keys int) int { // keys of a slice, by the budget and by what a dispatch may visit
+		n := max(keyTile, int(float64(keys)*budget/max(groupCost, 1))/keyTile*keyTile)
+		if c.mostKeys > 0 {
+			n = min(n, c.mostKeys)
+		}
+		return n
+	}
+	if together {
+		w, _, _ := c.windows(ar)
+		lo, hi := 0, c.partKeys
+		if c.splits == 1 {
+			lo, hi = ar.key0, max(ar.key1, ar.key0+1)
+		}
+		chunk := step(span / c.splits)
+		for k := lo; k < hi; k += chunk {
+			end := min(k+chunk, hi)
+			g.pieces = append(g.pieces, piece{tile: a, tiles: n, parts: c.splits, key0: k, key1: end, resume: k > lo, suspend: end < hi,
+				windows: w, cost: groupCost * float64(end-k) / float64(hi-lo)})
+		}
+		return g, nil
+	}
+	chunk := step(span)
+	for part := range c.splits {
+		first := part * c.partKeys
+		lo, hi := clamp(ar.key0-first, 0, c.partKeys), clamp(ar.key1-first, 0, c.partKeys)
+		hi = max(hi, lo+1)
+		for k := lo; k < hi; {
+			m := min(chunk, hi-k)
+			sub := ar
+			var w [numBindings]window
+			for {
+				sub.key0, sub.key1 = max(ar.key0, first+k), min(ar.key1, first+k+m)
+				var ok bool
+				var which string
+				if w, ok, which = c.windows(sub); ok {
+					break
+				}
+				if m == 1 {
+					return g, fmt.Errorf("one row tile and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
+				}
+				if m /= 2; m > keyTile {
+					m = m / keyTile * keyTile
+				}
+			}
+			g.pieces = append(g.pieces, piece{tile: a, tiles: n, part: part, parts: 1, key0: k, key1: k + m, resume: k > lo, suspend: k+m < hi,
+				windows: w, cost: groupCost * float64(m) / float64(span)})
+			k += m
+		}
+	}
+	return g, nil
+}

@@ -1,0 +1,301 @@
+package dispatch
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// randomCut is a call of random shape, masks and strides, and a cutter for it.
+func randomCut(rng *rand.Rand) *cutter {
+	heads := pick(rng, 1, 2, 4, 6)
+	op := vkattn.Attention{HeadsQ: heads, HeadsK: pick(rng, 1, heads), HeadsV: pick(rng, 1, heads), HeadMap: vkattn.HeadMap(rng.IntN(2)),
+		HeadDim: 1 + rng.IntN(80), ValueDim: 1 + rng.IntN(80), Packed: rng.IntN(2) == 0}
+	if heads == 6 && rng.IntN(2) == 0 {
+		op.HeadsK = 3
+	}
+	seqs := make([]vkattn.Sequence, 1+rng.IntN(4))
+	q0, k0, longestQ, longestK := 0, 0, 0, 0
+	op.SeqQ, op.SeqK = rng.IntN(150), rng.IntN(700)
+	for i := range seqs {
+		s := &seqs[i]
+		*s = vkattn.Sequence{Index: i, Batch: i, Sq: op.SeqQ, Sk: rng.IntN(op.SeqK + 1), SinkTokens: -1 << 40, Prefix: -1 << 40}
+		if op.Packed {
+			s.Batch, s.Q0, s.K0, s.Sq = 0, q0, k0, rng.IntN(op.SeqQ+1)
+			q0, k0 = q0+s.Sq, k0+s.Sk
+		}
+		longestQ, longestK = max(longestQ, s.Sq), max(longestK, s.Sk)
+		s.Rel = pick(rng, 0, s.Sk-s.Sq, rng.IntN(800)-400)
+		s.Causal = rng.IntN(2) == 0
+		if rng.IntN(3) == 0 {
+			s.Prefix = rng.IntN(200)
+		}
+		if rng.IntN(3) == 0 {
+			s.Chunk = 1 + rng.IntN(100)
+		}
+		if rng.IntN(3) == 0 {
+			s.Window = vkattn.Window{Left: vkattn.Tokens(rng.IntN(100) - 20), Right: vkattn.Bound{Set: rng.IntN(2) == 0, N: rng.IntN(50) - 20}}
+			s.SinkTokens = rng.IntN(40)
+			if rng.IntN(2) == 0 {
+				s.Global = []int32{int32(rng.IntN(100)), int32(100 + rng.IntN(300))}
+			}
+		}
+	}
+	limits := vk.Limits{MaxStorageBufferRange: 512 << rng.IntN(12), MinStorageBufferOffsetAlignment: uint64(pick(rng, 4, 16, 64, 256))}
+	l := newLayout(op, seqs, pick(rng, 1, 4, 8, 64), &limits)
+	l.allKeys = rng.IntN(4) == 0
+	if rng.IntN(3) == 0 {
+		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
+		l.texels(&limits)
+	}
+	n := len(seqs)
+	rowsQ, rowsK := op.SeqQ, op.SeqK
+	if op.Packed {
+		rowsQ, rowsK = q0, k0
+	}
+	tensor := func(heads, rows, last, size int) view {
+		v := view{buf: new(vk.Buffer), size: size, off: rng.IntN(50), n: last}
+		row := last + rng.IntN(4)
+		if rng.IntN(2) == 0 {
+			v.ss, v.sh = row, row*rows+rng.IntN(9)
+			v.sb = v.sh*heads + rng.IntN(9)
+		} else {
+			v.sh, v.ss = row, row*heads+rng.IntN(9)
+			v.sb = v.ss*rows + rng.IntN(9)
+		}
+		elements := v.off + (n-1)*v.sb + (heads-1)*v.sh + (max(rows, 1)-1)*v.ss + last
+		v.room = (int64(elements*size) + 15) / 16 * 16
+		return v
+	}
+	score := func(size int) view {
+		v := tensor(op.HeadsQ, op.SeqQ, max(op.SeqK, 1), size)
+		v.sj = 1
+		if rng.IntN(3) == 0 {
+			v.sh = 0
+		}
+		if rng.IntN(3) == 0 {
+			v.ss = 0
+		}
+		return v
+	}
+	l.q, l.k, l.v = tensor(op.HeadsQ, rowsQ, op.HeadDim, 4), tensor(op.HeadsK, rowsK, op.HeadDim, 4), tensor(op.HeadsV, rowsK, op.ValueDim, 4)
+	l.out = tensor(op.HeadsQ, rowsQ, op.ValueDim, 4)
+	if rng.IntN(2) == 0 {
+		l.lse = tensor(op.HeadsQ, rowsQ, 1, 4)
+	}
+	if rng.IntN(3) == 0 {
+		l.bias = score(4)
+	}
+	if rng.IntN(3) == 0 {
+		l.mask = score(1)
+	}
+	c := &cutter{layout: l, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
+	c.partKeys = ceilDiv(ceilDiv(max(l.longest, 1), c.splits), keyTile) * keyTile
+	c.splits = ceilDiv(max(l.longest, 1), c.partKeys)
+	if rng.IntN(4) == 0 {
+		c.maxTiles = 1 + rng.IntN(10)
+	}
+	if rng.IntN(4) == 0 {
+		c.mostKeys = keyTile * (1 + rng.IntN(10))
+	}
+	if l.allKeys {
+		c.splits, c.partKeys = 1, max(l.longest, 1)
+	}
+	return c
+}
+
+// touched is the key tiles' worth of keys that the kernel reads for rows [r0, r1) of s in a slice of keys.
+func touched(l *layout, s *vkattn.Sequence, r0, r1, first, end int) (lo, hi int) {
+	lo, hi = math.MaxInt, 0
+	spans := s.Spans(nil, r0, r1)
+	if l.allKeys {
+		spans = []vkattn.Span{{Lo: 0, Hi: s.Sk}}
+	}
+	for _, sp := range spans {
+		a, b := max(sp.Lo, first), min(sp.Hi, end)
+		if a < b {
+			lo, hi = min(lo, max(first, a/keyTile*keyTile)), max(hi, min(end, ceilDiv(b, keyTile)*keyTile))
+		}
+	}
+	return lo, hi
+}
+
+// checkWindows makes sure that the windows of a piece hold every element that its row tiles may touch,
+// that they lie in their buffers, and that a kernel finds the elements by base plus strides.
+func checkWindows(c *cutter, p *piece) error {
+	l := c.layout
+	seen := func(binding int, name string, v *view, at, n int) error {
+		w, limit := p.windows[binding], l.limit
+		if binding == bindK || binding == bindV {
+			limit = l.keyLimit
+		}
+		from, to := int64(at)*int64(v.size), int64(at+n)*int64(v.size)
+		if from < w.off || to > w.off+w.size || w.off%l.align != 0 || w.size > limit || w.off+w.size > v.room {
+			return fmt.Errorf("%s: bytes [%d, %d) in the window [%d, %d) of %d bytes", name, from, to, w.off, w.off+w.size, v.room)
+		}
+		if got, want := w.base+uint32(at-v.off), uint32((from-w.off)/int64(v.size)); got != want || (from-w.off)%int64(v.size) != 0 {
+			return fmt.Errorf("%s: element %d is found at %d of the window instead of %d", name, at, got, want)
+		}
+		return nil
+	}
+	var errs []error
+	for flat := p.tile; flat < p.tile+p.tiles; flat++ {
+		seq, h, tile := l.locate(flat)
+		s := &l.seqs[seq]
+		if p.key1-p.key0 > c.mostKeys && c.tooLong(flat) {
+			errs = append(errs, fmt.Errorf("row tile %d visits more than %d keys in one dispatch", flat, c.mostKeys))
+		}
+		r0, r1 := tile*l.tileRows, min((tile+1)*l.tileRows, s.Sq)
+		for _, i := range []int{r0, r1 - 1} {
+			for _, x := range []struct {
+				binding int
+				name    string
+				v       *view
+			}{{bindQ, "q", &l.q}, {bindOut, "out", &l.out}, {bindLSE, "lse", &l.lse}} {
+				if x.v.given() {
+					errs = append(errs, seen(x.binding, x.name, x.v, x.v.off+s.Batch*x.v.sb+h*x.v.sh+(s.Q0+i)*x.v.ss, x.v.n))
+				}
+			}
+		}
+		for part := p.part; part < p.part+p.parts; part++ {
+			first := part * c.partKeys
+			lo, hi := touched(l, s, r0, r1, first+p.key0, min(first+p.key1, s.Sk))
+			if lo >= hi {
+				continue
+			}
+			for _, j := range []int{lo, hi - 1} {
+				hk, hv := l.op.HeadMap.Map(h, l.op.HeadsQ, l.op.HeadsK), l.op.HeadMap.Map(h, l.op.HeadsQ, l.op.HeadsV)
+				errs = append(errs, seen(bindK, "k", &l.k, l.k.off+s.Batch*l.k.sb+hk*l.k.sh+(s.K0+j)*l.k.ss, l.k.n),
+					seen(bindV, "v", &l.v, l.v.off+s.Batch*l.v.sb+hv*l.v.sh+(s.K0+j)*l.v.ss, l.v.n))
+				for _, i := range []int{r0, r1 - 1} {
+					for _, x := range []struct {
+						binding int
+						name    string
+						v       *view
+					}{{bindBias, "bias", &l.bias}, {bindMask, "mask", &l.mask}} {
+						if x.v.given() {
+							errs = append(errs, seen(x.binding, x.name, x.v, x.v.off+s.Index*x.v.sb+h*x.v.sh+i*x.v.ss+j*x.v.sj, 1))
+						}
+					}
+				}
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkGroup makes sure that the pieces of a group visit every visible key of every row tile exactly
+// once, part by part in ascending order, and hand the running state on from one to the next.
+func checkGroup(c *cutter, g *group) error {
+	type state struct {
+		at        int // keys before it are done, counted from the start of the part
+		suspended bool
+		pieces    int
+	}
+	states := make([]state, c.splits)
+	for i := range g.pieces {
+		p := &g.pieces[i]
+		if p.tile != g.tile || p.tiles != g.tiles || p.part < 0 || p.parts < 1 || p.part+p.parts > c.splits || p.key0 < 0 || p.key1 <= p.key0 {
+			return fmt.Errorf("piece %+v of group %d+%d", *p, g.tile, g.tiles)
+		}
+		if err := checkWindows(c, p); err != nil {
+			return err
+		}
+		for part := p.part; part < p.part+p.parts; part++ {
+			s := &states[part]
+			if s.pieces > 0 && p.key0 != s.at || p.resume != s.suspended || s.pieces > 0 && !s.suspended {
+				return fmt.Errorf("part %d: piece %+v after %+v", part, *p, *s)
+			}
+			if s.pieces == 0 && p.key0 > 0 {
+				if err := nothingIn(c, g, part*c.partKeys, part*c.partKeys+p.key0); err != nil {
+					return err
+				}
+			}
+			*s = state{p.key1, p.suspend, s.pieces + 1}
+		}
+	}
+	for part, s := range states {
+		if s.suspended || s.pieces == 0 {
+			return fmt.Errorf("part %d ends as %+v", part, s)
+		}
+		if err := nothingIn(c, g, part*c.partKeys+s.at, (part+1)*c.partKeys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nothingIn makes sure that no row tile of the group sees a key of [k0, k1).
+func nothingIn(c *cutter, g *group, k0, k1 int) error {
+	for flat := g.tile; flat < g.tile+g.tiles; flat++ {
+		seq, _, tile := c.locate(flat)
+		s := &c.seqs[seq]
+		if lo, hi := touched(c.layout, s, tile*c.tileRows, (tile+1)*c.tileRows, k0, min(k1, s.Sk)); lo < hi {
+			return fmt.Errorf("keys [%d, %d) of row tile %d are in no piece", lo, hi, flat)
+		}
+	}
+	return nil
+}
+
+// tooWide makes sure that a refusal is right: one row tile and one key of some tensor do not fit.
+func tooWide(l *layout, flat int) bool {
+	seq, h, tile := l.locate(flat)
+	a := area{seq0: seq, seq1: seq + 1, head0: h, head1: h + 1, row0: tile * l.tileRows, row1: min((tile+1)*l.tileRows, l.seqs[seq].Sq)}
+	for j := range max(l.seqs[seq].Sk, 1) {
+		a.key0, a.key1 = j, min(j+1, l.seqs[seq].Sk)
+		if _, ok, _ := l.windows(a); !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// TestCuts: whatever the layout, the limits and the budget, the pieces of a call cover it exactly once.
+func TestCuts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 0))
+	var calls, groups, sliced, windowed, refused int
+	for n := range 800 {
+		c := randomCut(rng)
+		if c.tiles == 0 {
+			continue
+		}
+		budget := c.costBefore(c.tiles) / float64(pick(rng, 1, 3, 20, 1000))
+		calls++
+		for at := 0; at < c.tiles; {
+			g, err := c.cut(at, budget)
+			if err != nil {
+				if !errors.Is(err, vkattn.ErrUnsupported) || !tooWide(c.layout, at) {
+					t.Fatalf("%d: %v", n, err)
+				}
+				refused++
+				break
+			}
+			if g.tile != at || g.tiles < 1 || at+g.tiles > c.tiles || c.maxTiles > 0 && g.tiles > c.maxTiles || len(g.pieces) == 0 {
+				t.Fatalf("%d: group %d+%d at %d of %d", n, g.tile, g.tiles, at, c.tiles)
+			}
+			if err := checkGroup(c, &g); err != nil {
+				t.Fatalf("%d: tiles %d+%d of %d, %d rows each, %d parts of %d keys, limit %d, seqs %+v: %v", n, g.tile, g.tiles, c.tiles, c.tileRows, c.splits, c.partKeys, c.limit, c.seqs, err)
+			}
+			if len(g.pieces) > 1 {
+				sliced++
+				if len(g.pieces) > c.splits && g.pieces[0].parts == 1 && c.splits > 1 {
+					windowed++
+				}
+				if g.tiles > max(c.fewest, 1) {
+					t.Fatalf("%d: %d tiles slice their keys, the running state has room for %d", n, g.tiles, c.fewest)
+				}
+			}
+			groups++
+			at += g.tiles
+		}
+	}
+	t.Logf("%d calls, %d groups, %d of them with sliced keys, %d by windows and split, %d calls refused", calls, groups, sliced, windowed, refused)
+	if sliced < 1000 || windowed < 300 || refused > calls/2 {
+		t.Error("the mix of cuts is too poor to prove anything")
+	}
+}

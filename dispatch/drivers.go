@@ -1,0 +1,51 @@
+package dispatch
+
+import (
+	"math/bits"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// Facts about drivers that no query tells.
+
+// llvmpipe ends the loops of an invocation when all of them together have made 65,535 iterations, and says
+// nothing: LP_MAX_TGSI_LOOP_ITERATIONS in gallium/auxiliary/gallivm/lp_bld_limits.h. Measured on Mesa 22.3.6:
+// flash sees 67,616 to 72,316 of 400,000 keys, 29 to 31 iterations for each tile of 32.
+const (
+	driverLLVMpipe     = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
+	llvmpipeIterations = 65535
+)
+
+// sliceKeys is the most keys that a row tile may visit in one dispatch, or 0 where there is no such bound.
+func sliceKeys(caps *vk.Caps, op vkattn.Attention, longest, globals int) int {
+	if caps.DriverID != driverLLVMpipe {
+		return 0
+	}
+	left, perTile := llvmpipeIterations, 2*keyTile
+	if op.With.Has(vkattn.WithBlocks) {
+		left -= longest / keyTile // the search for the slice's first entry
+	}
+	if globals > 0 {
+		perTile += keyTile * (2 + bits.Len(uint(globals))) // a binary search for each key
+	}
+	return max(1, left/perTile) * keyTile
+}
+
+// mergeParts is the most parts that merge can join, or 0 where there is no such bound.
+func mergeParts(caps *vk.Caps, valueDim int) int {
+	if caps.DriverID != driverLLVMpipe {
+		return 0
+	}
+	return llvmpipeIterations / 2 / (2 + ceilDiv(valueDim, mergeLanes))
+}
+
+// bufferSize keeps a size that a buffer may have off the powers of two: llvmpipe compiles a kernel anew, for
+// seconds, when the size of one of its texel buffers becomes one or is none any more (pot_width in
+// gallium/auxiliary/gallivm/lp_bld_sample.c; measured on Mesa 22.3.6: 6 s in the middle of a run).
+func bufferSize(n int64) int64 {
+	if n&(n-1) == 0 {
+		return n + 16
+	}
+	return n
+}

@@ -1,0 +1,43 @@
+package dispatch
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/vkattn/vkattn/internal/spirv"
+	"github.com/vkattn/vkattn/shaders"
+)
+
+// Go and GLSL agree on the params block, the push constants, the bindings and the specialization ids.
+func TestShaderInterfaces(t *testing.T) {
+	for _, name := range shaders.Names() {
+		m, err := shaders.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckPush(m.Info, sliceParams{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := spirv.CheckBlock(m.Info, "Work", params{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, b := range m.Info.Bindings {
+			if b.Set != 0 || b.Binding >= numBindings {
+				t.Errorf("%s: binding %s at set %d, binding %d", name, b.Name, b.Set, b.Binding)
+			}
+		}
+	}
+	if unsafe.Sizeof(sliceParams{}) != pushBytes {
+		t.Errorf("pushBytes is %d, sliceParams has %d", pushBytes, unsafe.Sizeof(sliceParams{}))
+	}
+	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "DATA_MASKS": 6}
+	for _, r := range rungs {
+		m, err := shaders.Load(r.variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, want); err != nil {
+			t.Errorf("%s: %v", r.variant, err)
+		}
+	}
+}

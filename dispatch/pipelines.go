@@ -1,0 +1,102 @@
+package dispatch
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/vkattn/vkattn/vk"
+)
+
+// The bindings of every kernel, and the size of its push constants.
+const (
+	bindWork = iota
+	bindQ
+	bindK
+	bindV
+	bindOut
+	bindLSE
+	bindBias
+	bindMask
+	numBindings
+)
+
+const pushBytes = 60 // sizeof(sliceParams)
+
+// simpleKey is a kernel without tiles: merge and the unfused baseline.
+type simpleKey struct {
+	Variant     string
+	Invocations uint32
+	Vector      bool
+}
+
+// pipelines builds each pipeline once. Builds of different keys run side by side.
+type pipelines struct {
+	dev     *vk.Device
+	planner *planner
+	mu      sync.Mutex
+	entries map[any]*pipelineEntry
+}
+
+type pipelineEntry struct {
+	once sync.Once
+	p    *vk.Pipeline
+	err  error
+}
+
+// get builds or finds the pipeline of a kernelKey or simpleKey. warm is called once with a new pipeline,
+// because drivers may compile at its first dispatch.
+func (p *pipelines) get(key any, warm func(*vk.Pipeline) error) (*vk.Pipeline, error) {
+	p.mu.Lock()
+	e := p.entries[key]
+	if e == nil {
+		e = &pipelineEntry{}
+		p.entries[key] = e
+	}
+	p.mu.Unlock()
+	e.once.Do(func() {
+		spec := vk.PipelineSpec{Bindings: numBindings, PushBytes: pushBytes}
+		switch k := key.(type) {
+		case kernelKey:
+			spec.Name, spec.Spec = k.Variant, k.spec()
+			spec.SubgroupSize, spec.FullSubgroups = k.SubgroupSize, k.FullSubgroups
+			if k.texels() {
+				spec.Texels = 1<<bindK | 1<<bindV
+			}
+		case simpleKey:
+			spec.Name, spec.Spec = k.Variant, []vk.SpecConstant{{ID: 0, Value: k.Invocations}}
+			if k.Variant == "standard_scores" {
+				spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 5, Value: b2u(k.Vector)})
+			}
+		}
+		spec.Code = p.planner.modules[spec.Name].Code
+		e.p, e.err = p.dev.NewPipeline(spec)
+		if e.err == nil {
+			if e.err = warm(e.p); e.err != nil {
+				e.p.Close()
+			}
+		}
+		if e.err != nil {
+			e.err = fmt.Errorf("dispatch: pipeline %s: %w", spec.Name, e.err)
+		}
+	})
+	if e.err != nil {
+		p.mu.Lock()
+		if p.entries[key] == e {
+			delete(p.entries, key) // a later attempt may succeed, out of memory passes
+		}
+		p.mu.Unlock()
+		return nil, e.err
+	}
+	return e.p, nil
+}
+
+func (p *pipelines) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.entries {
+		if e.p != nil {
+			e.p.Close()
+		}
+	}
+	p.entries = map[any]*pipelineEntry{}
+}

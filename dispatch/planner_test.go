@@ -1,0 +1,244 @@
+package dispatch
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/caps"
+	"github.com/vkattn/vkattn/vk"
+)
+
+func testPlanner(t *testing.T) *planner {
+	t.Helper()
+	p, err := newPlanner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
+
+// randomCaps is a device that may exist: limits from the smallest that Vulkan allows, or less, to large.
+func randomCaps(rng *rand.Rand) vk.Caps {
+	c := vk.Caps{Name: "test", DeviceType: pick(rng, "cpu", "integrated", "discrete", "virtual", "other")}
+	l := &c.Limits
+	l.MaxStorageBufferRange = pick(rng, uint64(1<<20), 128<<20, 1<<30, 1<<32-1)
+	l.MaxComputeSharedMemorySize = pick(rng, uint32(16<<10), 32<<10, 48<<10, 64<<10)
+	l.MaxComputeWorkGroupInvocations = pick(rng, uint32(128), 256, 512, 1024)
+	l.MaxComputeWorkGroupSize = [3]uint32{pick(rng, uint32(128), l.MaxComputeWorkGroupInvocations), 64, 64}
+	l.MaxComputeWorkGroupCount = [3]uint32{65535, 65535, 65535}
+	l.MaxPerStageStorageBuffers = pick(rng, uint32(4), 8, 8, 16, 1<<20)
+	l.MaxPushConstantsSize = pick(rng, uint32(128), 256)
+	l.MinStorageBufferOffsetAlignment = pick(rng, uint64(4), 16, 64, 256)
+	l.MaxTexelBufferElements, l.MinTexelBufferOffsetAlignment = pick(rng, uint32(65536), 1<<27), pick(rng, uint64(16), 256)
+	if rng.IntN(2) == 0 {
+		c.TexelFormats = []string{"r32f", "rgba32f"}
+	}
+	sg := &c.Subgroup
+	sg.Size = pick(rng, uint32(1), 4, 8, 16, 32, 64, 128)
+	sg.Min, sg.Max = sg.Size, sg.Size
+	if rng.IntN(2) == 0 {
+		sg.Min, sg.Max = max(1, sg.Size>>rng.IntN(3)), sg.Size<<rng.IntN(2)
+	}
+	if rng.IntN(8) == 0 {
+		sg.Min, sg.Max = 0, 0 // a driver without size control says nothing
+	}
+	sg.Compute = rng.IntN(8) != 0
+	sg.Ops = []string{"arithmetic", "ballot", "basic", "shuffle", "vote"}
+	if rng.IntN(4) == 0 {
+		sg.Ops = pick(rng, nil, []string{"basic"}, []string{"basic", "vote"}, []string{"shuffle"})
+	}
+	sg.SizeControl, sg.FullSubgroups = rng.IntN(2) == 0, rng.IntN(2) == 0
+	sg.RequiredSizeInCompute = sg.SizeControl && sg.Min > 0 && rng.IntN(4) != 0
+	sg.MaxWorkgroupSubgroups = pick(rng, uint32(0), 4, 16, 32)
+	return c
+}
+
+func randomOp(rng *rand.Rand) vkattn.Attention {
+	heads := 1 << rng.IntN(6)
+	op := vkattn.Attention{Batch: rng.IntN(4), HeadsQ: heads, HeadsK: heads >> rng.IntN(bits.Len(uint(heads))), SeqQ: rng.IntN(5000), SeqK: rng.IntN(200_000),
+		HeadDim: 1 + rng.IntN(maxHeadDim), Causal: rng.IntN(2) == 0, With: vkattn.With(rng.IntN(int(vkattn.WithBlocks << 1)))}
+	if rng.IntN(2) == 0 {
+		op.ValueDim = 1 + rng.IntN(maxHeadDim)
+	}
+	if rng.IntN(3) == 0 {
+		op.HeadDim = pick(rng, 1, 32, 64, 80, 96, 128, 192, 256, 512, 576)
+	}
+	return op
+}
+
+// fits says what is wrong with a choice on a device: everything that a driver would refuse, or compute
+// wrongly without a word.
+func fits(p *planner, c *vk.Caps, ch *choice) error {
+	k, sg := ch.key, c.Subgroup
+	shared, err := p.modules[k.Variant].Info.SharedBytes(specMap(k.spec()))
+	if err != nil {
+		return err
+	}
+	pow2 := func(n uint32) bool { return n != 0 && n&(n-1) == 0 }
+	switch l := c.Limits; {
+	case k.Invocations > l.MaxComputeWorkGroupInvocations, k.Invocations > l.MaxComputeWorkGroupSize[0]:
+		return fmt.Errorf("%d invocations", k.Invocations)
+	case shared != ch.shared, uint32(shared) > l.MaxComputeSharedMemorySize:
+		return fmt.Errorf("%d bytes of shared memory, reported as %d", shared, ch.shared)
+	case !pow2(k.Lanes) || k.Lanes > 32:
+		return fmt.Errorf("%d lanes", k.Lanes)
+	case !pow2(k.Rows) || k.Rows > 8 || k.Rows > k.Lanes:
+		return fmt.Errorf("%d rows for %d lanes", k.Rows, k.Lanes)
+	case k.Invocations == 0 || k.Invocations%k.Lanes != 0:
+		return fmt.Errorf("%d invocations for %d lanes", k.Invocations, k.Lanes)
+	case int(4*k.Lanes*k.Dim4) < ch.op.HeadDim, int(4*k.Lanes*k.Value4) < ch.op.ValueDim:
+		return fmt.Errorf("tile of %d and %d for head sizes %d and %d", 4*k.Lanes*k.Dim4, 4*k.Lanes*k.Value4, ch.op.HeadDim, ch.op.ValueDim)
+	case k.DataMasks != (ch.op.With&dataMasks != 0):
+		return errors.New("data masks compiled in or out by mistake")
+	}
+	if ch.path != "subgroup" {
+		if k.SubgroupSize != 0 || k.FullSubgroups {
+			return errors.New("a subgroup size where none is needed")
+		}
+		return nil
+	}
+	size := sg.Size // as the kernel may meet it
+	switch {
+	case !sg.Compute || !slices.Contains(sg.Ops, "basic") || !slices.Contains(sg.Ops, "shuffle"):
+		return fmt.Errorf("subgroup operations %v, in compute: %v", sg.Ops, sg.Compute)
+	case k.SubgroupSize != 0 && (!sg.RequiredSizeInCompute || k.SubgroupSize < sg.Min || k.SubgroupSize > sg.Max):
+		return fmt.Errorf("subgroup size %d required of %d to %d", k.SubgroupSize, sg.Min, sg.Max)
+	case k.SubgroupSize != 0 && sg.MaxWorkgroupSubgroups > 0 && k.Invocations/k.SubgroupSize > sg.MaxWorkgroupSubgroups:
+		return fmt.Errorf("%d subgroups of at most %d", k.Invocations/k.SubgroupSize, sg.MaxWorkgroupSubgroups)
+	case k.FullSubgroups && !sg.FullSubgroups:
+		return errors.New("full subgroups that the device does not have")
+	case k.SubgroupSize != 0:
+		size = k.SubgroupSize
+	case sg.Min > 0:
+		size = min(size, sg.Min)
+	}
+	if k.Lanes > size || k.Invocations%max(size, k.SubgroupSize) != 0 || k.Invocations%sg.Size != 0 {
+		return fmt.Errorf("%d lanes and %d invocations in subgroups of %d (by default %d)", k.Lanes, k.Invocations, size, sg.Size)
+	}
+	return nil
+}
+
+// TestPlansFit: whatever the device and the problem, a plan fits the device, and every float32 problem
+// with head sizes up to 576 has one where Vulkan's minimum and 8 storage buffers are there.
+func TestPlansFit(t *testing.T) {
+	p := testPlanner(t)
+	rng := rand.New(rand.NewPCG(7, 0))
+	paths := map[string]int{}
+	for n := range 25_000 {
+		c, op := randomCaps(rng), randomOp(rng)
+		disabled := map[string]string{}
+		if rng.IntN(8) == 0 {
+			disabled["subgroup"] = "for the test"
+		}
+		if err := op.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		ch, err := p.forOp(&c, op, pick(rng, "", "flash"), disabled)
+		if err != nil {
+			var u *vkattn.UnsupportedError
+			if !errors.As(err, &u) || len(u.Reasons) == 0 {
+				t.Fatalf("%d: %v without a reason: %v", n, op, err)
+			}
+			if c.Limits.MaxPerStageStorageBuffers >= 8 {
+				t.Fatalf("%d: %v\non %+v", n, err, c)
+			}
+			paths["refused"]++
+			continue
+		}
+		paths[ch.path]++
+		if err := fits(p, &c, ch); err != nil {
+			t.Fatalf("%d: %v\nby %+v\non %+v", n, err, ch.key, c)
+		}
+		if ch.path != rungs[0].path && len(ch.refused) == 0 {
+			t.Fatalf("%d: took %s and says nothing of %s", n, ch.path, rungs[0].path)
+		}
+		for _, splits := range []int{0, 1, 7, 100_000} {
+			e := ch.explain(&c, splits)
+			if e.Splits < 1 || e.Splits > max(1, ceilDiv(op.SeqK, keyTile)) || e.ScratchBytes < 0 || e.Kernel == "" || e.Tile == "" {
+				t.Fatalf("%d: %+v", n, e)
+			}
+		}
+	}
+	t.Logf("%v", paths)
+	for _, path := range []string{"subgroup", "plain", "refused"} {
+		if paths[path] < 1000 {
+			t.Errorf("only %d plans went %s", paths[path], path)
+		}
+	}
+}
+
+// TestPlansForRecordedDevices: every head size runs on every device whose capabilities are on record,
+// with subgroup operations where it has them.
+func TestPlansForRecordedDevices(t *testing.T) {
+	records, err := caps.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testPlanner(t)
+	for _, r := range records {
+		if n := &r.Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
+			*n = numBindings // not on record
+		}
+		for d := 1; d <= maxHeadDim; d += 5 {
+			for _, dv := range []int{d, maxHeadDim + 1 - d} {
+				for _, with := range []vkattn.With{0, vkattn.WithBias} {
+					op := vkattn.Attention{Batch: 1, HeadsQ: 8, SeqQ: 4096, SeqK: 4096, HeadDim: d, ValueDim: dv, With: with}
+					ch, err := p.forOp(&r.Caps, op, "", nil)
+					if err != nil {
+						t.Fatalf("%s: %v", r.Name, err)
+					}
+					if err := fits(p, &r.Caps, ch); err != nil {
+						t.Fatalf("%s: %v: %v", r.Name, op, err)
+					}
+					if sg := r.Caps.Subgroup; ch.path == "plain" && sg.Size >= 2 && missingOps(sg, "basic", "shuffle") == "" {
+						t.Fatalf("%s: %v: %v", r.Name, op, ch.refused)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestRefusals: what cannot run is refused with the reason in words.
+func TestRefusals(t *testing.T) {
+	p := testPlanner(t)
+	good := vk.Caps{Name: "test", DeviceType: "discrete", Limits: vk.Limits{MaxStorageBufferRange: 128 << 20, MaxComputeSharedMemorySize: 16 << 10,
+		MaxComputeWorkGroupInvocations: 128, MaxComputeWorkGroupSize: [3]uint32{128, 64, 64}, MaxPerStageStorageBuffers: 8, MaxPushConstantsSize: 128}}
+	op := vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 1, SeqK: 1, HeadDim: 64}
+	if _, err := p.forOp(&good, op, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*vk.Caps, *vkattn.Attention){
+		"4 storage buffers":  func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxPerStageStorageBuffers = 4 },
+		"no push constants":  func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxPushConstantsSize = 32 },
+		"no shared memory":   func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeSharedMemorySize = 16 },
+		"few invocations":    func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeWorkGroupInvocations = 1 },
+		"head size":          func(_ *vk.Caps, op *vkattn.Attention) { op.HeadDim = maxHeadDim + 1 },
+		"value size":         func(_ *vk.Caps, op *vkattn.Attention) { op.ValueDim = maxHeadDim + 1 },
+		"half precision":     func(_ *vk.Caps, op *vkattn.Attention) { op.TypeK = vkattn.Float16 },
+		"half precision out": func(_ *vk.Caps, op *vkattn.Attention) { op.TypeOut = vkattn.Float16 },
+	} {
+		c, op := good.Clone(), op
+		change(&c, &op)
+		_, err := p.forOp(&c, op, "", nil)
+		var u *vkattn.UnsupportedError
+		if !errors.As(err, &u) || len(u.Reasons) == 0 || u.Reasons[0].Reason == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := p.forOp(&good, vkattn.AttentionGrad{Forward: op}, "", nil); !errors.Is(err, vkattn.ErrUnsupported) {
+		t.Errorf("gradient: %v", err)
+	}
+	for name, op := range map[string]vkattn.Op{"no op": nil, "no heads": vkattn.Attention{Batch: 1, HeadDim: 64}} {
+		if _, err := p.forOp(&good, op, "", nil); !errors.Is(err, vkattn.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,495 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// inFlight is how many submits may be on the device at once: one runs while the next one waits.
+const inFlight = 2
+
+// run is one submitted batch (or copy) while it has its turn. One goroutine owns it.
+type run struct {
+	be  *Backend
+	ctx context.Context
+
+	cmds   *vk.Commands // being recorded, nil when none is open
+	cost   float64      // FLOPs recorded in cmds
+	timed  bool
+	sent   []flight
+	report vkattn.Report
+	start  time.Time
+
+	held     []*vk.Buffer // back to the pool at the end
+	memories []*memory
+	leave    func() // ends the turn
+}
+
+type flight struct {
+	cmds   *vk.Commands
+	ticket vk.Ticket
+	cost   float64
+	timed  bool
+	start  time.Time
+}
+
+func (b *Backend) newRun(ctx context.Context, leave func()) *run {
+	return &run{be: b, ctx: ctx, leave: leave, start: time.Now(), report: vkattn.Report{Info: b.Info(), Splits: 1}}
+}
+
+// hold takes a buffer from the pool until the end of the run.
+func (r *run) hold(size int64, heap vk.Heap, purpose string) (*vk.Buffer, error) {
+	buf, err := r.be.pool.buffer(size, heap, purpose)
+	if err != nil {
+		return nil, err
+	}
+	r.held = append(r.held, buf)
+	r.report.DeviceMem += buf.Size()
+	if purpose == "scratch" {
+		r.report.Scratch += buf.Size()
+	}
+	return buf, nil
+}
+
+// open returns the command buffer being recorded. Command buffers see what earlier ones wrote, and the
+// host sees what they wrote once it has waited for them; package vk sees to both.
+func (r *run) open() (*vk.Commands, error) {
+	if r.cmds != nil {
+		return r.cmds, nil
+	}
+	c, err := r.be.pool.getCommands()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Begin(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	r.timed = false
+	if r.be.timestamps {
+		if err := c.Timestamp(0); err != nil {
+			c.Close()
+			return nil, err
+		}
+		r.timed = true
+	}
+	r.cmds, r.cost = c, 0
+	return c, nil
+}
+
+// flush submits what is recorded, unless the context has ended.
+func (r *run) flush() error {
+	if r.cmds == nil {
+		return nil
+	}
+	c := r.cmds
+	r.cmds = nil
+	abandon := func(err error) error {
+		c.Close()
+		return err
+	}
+	if err := r.ctx.Err(); err != nil {
+		return abandon(err)
+	}
+	if r.timed {
+		if err := c.Timestamp(1); err != nil {
+			return abandon(err)
+		}
+	}
+	if err := c.End(); err != nil {
+		return abandon(err)
+	}
+	start := time.Now()
+	t, err := r.be.dev.Submit(c)
+	if err != nil {
+		return abandon(err)
+	}
+	r.report.Submits++
+	r.sent = append(r.sent, flight{c, t, r.cost, r.timed, start})
+	for len(r.sent) >= inFlight {
+		if err := r.retire(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retire waits for the oldest submit and learns the device's speed from it.
+func (r *run) retire() error {
+	f := r.sent[0]
+	r.sent = r.sent[1:]
+	// Work on the device cannot be called back, so this wait ignores the context; the time budget bounds it.
+	if err := r.be.dev.Wait(context.Background(), f.ticket); err != nil {
+		f.cmds.Close()
+		return err
+	}
+	took := time.Since(f.start)
+	if f.timed {
+		ns, err := f.cmds.TimestampsNS()
+		if err == nil && len(ns) >= 2 && ns[1] >= ns[0] {
+			took = time.Duration(ns[1] - ns[0])
+			r.report.DeviceTime += took
+		}
+	}
+	r.be.learn(f.cost, took)
+	r.be.pool.putCommands(f.cmds)
+	return nil
+}
+
+// drain submits and waits for everything recorded so far.
+func (r *run) drain() error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	for len(r.sent) > 0 {
+		if err := r.retire(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end finishes the run: submits the rest, lets the next run in, waits, and gives everything back.
+func (r *run) end(err error) error {
+	if err == nil {
+		err = r.flush()
+	} else if r.cmds != nil {
+		r.cmds.Close()
+		r.cmds = nil
+	}
+	r.leave()
+	for len(r.sent) > 0 {
+		if e := r.retire(); err == nil {
+			err = e
+		}
+	}
+	if r.be.dev.Lost() {
+		for _, b := range r.held {
+			b.Close()
+		}
+	} else {
+		r.be.pool.put(r.held...)
+	}
+	for _, m := range r.memories {
+		m.release()
+	}
+	r.report.WallTime = time.Since(r.start)
+	return wrap(err)
+}
+
+// call runs one recorded call.
+func (r *run) call(c *call) error {
+	ch := c.plan.choice
+	op := ch.op
+	r.report.Op, r.report.Path, r.report.Kernel, r.report.Tile = op.String(), ch.path, ch.kernel(), ch.tile()
+	r.report.NotTaken, r.report.Fallback = ch.refused, r.be.fallback
+	r.report.Calls++
+	w := op.Work(&c.args, c.seqs, false)
+	r.report.Work = addWork(r.report.Work, w, r.report.Calls == 1)
+
+	l := newLayout(op, c.seqs, ch.tileRows(), &r.be.caps.Limits)
+	if l.tiles == 0 || op.ValueDim == 0 {
+		return nil
+	}
+	vector := c.vectorRows()
+	pad := 1
+	if vector {
+		pad = 4
+	}
+	var err error
+	for _, in := range []struct {
+		v   *view
+		t   vkattn.Tensor
+		pad int
+	}{{&l.q, c.args.Q, pad}, {&l.k, c.args.K, pad}, {&l.v, c.args.V, pad}, {&l.bias, c.args.Bias, 1}} {
+		if *in.v, err = r.stageIn(in.t, in.pad); err != nil {
+			return err
+		}
+	}
+	mask, err := r.boolMask(&c.args)
+	if err != nil {
+		return err
+	}
+	if l.mask, err = r.stageIn(mask, 1); err != nil {
+		return err
+	}
+	var home [2]func() error
+	if l.out, home[0], err = r.stageOut(c.written(c.args.Out), pad); err != nil {
+		return err
+	}
+	if l.lse, home[1], err = r.stageOut(c.written(c.args.LSE), 1); err != nil {
+		return err
+	}
+	slopes, err := r.perHeadVector(c.args.Slopes)
+	if err != nil {
+		return err
+	}
+	sinks, err := r.perHeadVector(c.args.SinkLogits)
+	if err != nil {
+		return err
+	}
+	var blocks *tiledBlocks
+	if op.With.Has(vkattn.WithBlocks) {
+		sq, sk := c.args.Q.Shape[2], c.args.K.Shape[2]
+		if op.Packed {
+			sq, sk = op.SeqQ, op.SeqK
+		}
+		blocks = tileBlocks(c.args.Blocks, sq, sk, ch.tileRows())
+	}
+	splits := 1
+	if !ch.standard {
+		splits = planSplits(&r.be.caps, l.tiles, l.longest, r.be.config.Splits)
+	}
+	p := buildParams(op, c.seqs, ch.tileRows(), splits)
+	p.Dim, p.ValueDim = uint32(l.q.n), uint32(l.out.n)
+	setStrides(&p, l)
+	lists := buildLists(op, &p, c.seqs, slopes, sinks, blocks)
+
+	if ch.standard {
+		err = r.standard(l, &p, lists, vector)
+	} else {
+		err = r.flash(c.plan, l, &p, lists, vector)
+	}
+	for _, h := range home {
+		if err == nil && h != nil {
+			err = h()
+		}
+	}
+	return err
+}
+
+func setStrides(p *params, l *layout) {
+	for _, s := range []struct {
+		v          *view
+		sb, sh, ss *uint32
+	}{
+		{&l.q, &p.QBatch, &p.QHead, &p.QRow}, {&l.k, &p.KBatch, &p.KHead, &p.KRow}, {&l.v, &p.VBatch, &p.VHead, &p.VRow},
+		{&l.out, &p.OutBatch, &p.OutHead, &p.OutRow}, {&l.lse, &p.LseBatch, &p.LseHead, &p.LseRow},
+		{&l.bias, &p.BiasBatch, &p.BiasHead, &p.BiasRow}, {&l.mask, &p.MaskBatch, &p.MaskHead, &p.MaskRow},
+	} {
+		*s.sb, *s.sh, *s.ss = uint32(s.v.sb), uint32(s.v.sh), uint32(s.v.ss)
+	}
+	p.BiasKey, p.MaskKey = uint32(l.bias.sj), uint32(l.mask.sj)
+}
+
+// work writes the params and lists to the start of a new scratch buffer of that many further bytes, and
+// returns it with the offset of those bytes.
+func (r *run) work(p *params, lists []uint32, state int64) (*vk.Buffer, int64, error) {
+	head := bytesOf(p)
+	body := wordBytes(lists)
+	used := (int64(len(head)+len(body)) + 255) / 256 * 256
+	if limit := int64(r.be.caps.Limits.MaxStorageBufferRange); used+state > limit {
+		return nil, 0, fmt.Errorf("dispatch: the lists of this call (sequences, block mask) take %d bytes, the device binds %d at once: %w", used, limit, vkattn.ErrUnsupported)
+	}
+	buf, err := r.hold(used+state, vk.HeapDevice, "scratch")
+	if err != nil {
+		return nil, 0, err
+	}
+	if dst := buf.Bytes(); dst != nil {
+		copy(dst[copy(dst, head):], body)
+		return buf, used, buf.Flush(0, used)
+	}
+	staging, err := r.hold(used, vk.HeapUpload, "staging")
+	if err != nil {
+		return nil, 0, err
+	}
+	dst := staging.Bytes()
+	copy(dst[copy(dst, head):], body)
+	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(head)+len(body)))
+}
+
+// bindings are those of a dispatch; what a kernel does not use shows the work buffer.
+func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
+	b := make([]vk.Binding, numBindings)
+	workRange := min(work.Size(), l.limit)
+	for i, v := range []*view{nil, &l.q, &l.k, &l.v, &l.out, &l.lse, &l.bias, &l.mask} {
+		if v != nil && v.given() && w[i].size > 0 {
+			b[i] = vk.Binding{Buffer: v.buf, Offset: w[i].off, Range: w[i].size}
+		} else {
+			b[i] = vk.Binding{Buffer: work, Range: workRange}
+		}
+	}
+	return b
+}
+
+// dispatch records one dispatch of a kernel. What would take a submit over its budget (both in FLOPs)
+// goes into the next one.
+func (r *run) dispatch(p *vk.Pipeline, b []vk.Binding, s *sliceParams, x, y, z int, cost, budget float64) error {
+	if r.cmds != nil && r.cost > 0 && r.cost+cost > budget {
+		if err := r.flush(); err != nil {
+			return err
+		}
+	}
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	c, err := r.open()
+	if err != nil {
+		return err
+	}
+	if err := c.Bind(p, b); err != nil {
+		return err
+	}
+	if err := c.Push(bytesOf(s)); err != nil {
+		return err
+	}
+	if err := c.Dispatch(uint32(x), uint32(y), uint32(z)); err != nil {
+		return err
+	}
+	c.Barrier(vk.ComputeToCompute)
+	r.cost += cost
+	return nil
+}
+
+// grid folds n workgroups into x and y.
+func (r *run) grid(n int) (x, y int) {
+	x = min(n, int(min(r.be.caps.Limits.MaxComputeWorkGroupCount[0], 1<<20)))
+	return x, ceilDiv(n, x)
+}
+
+// mergeLanes is the workgroup of merge.
+const mergeLanes = 32
+
+// flash runs the fused kernel over all row tiles, group by group.
+func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector bool) error {
+	key := plan.choice.key
+	if !vector {
+		key = key.scalar()
+	}
+	if key.texels() {
+		l.texels(&r.be.caps.Limits)
+	}
+	pipeline, err := r.be.pipeline(key)
+	if err != nil {
+		return err
+	}
+	longest := max(l.longest, 1)
+	tileRows := key.tileRows()
+	// The running state and the partial results of one row tile must fit a binding.
+	head := int64(paramWords+len(lists))*4 + 256
+	most := int(max(1, (l.limit-head-l.align)/(int64(tileRows)*int64(key.stateFloats())*4)))
+	if n := mergeParts(&r.be.caps, int(p.ValueDim)); n > 0 {
+		most = min(most, n)
+	}
+	partKeys := ceilDiv(ceilDiv(longest, min(int(p.Splits), most)), keyTile) * keyTile
+	if n := r.be.config.SplitKeys; n > 0 {
+		partKeys = ceilDiv(n, keyTile) * keyTile
+	}
+	splits := ceilDiv(longest, partKeys)
+	if splits > most {
+		return fmt.Errorf("dispatch: parts of %d keys cut %d keys to %d parts, this device joins %d: %w", partKeys, longest, splits, most, vkattn.ErrUnsupported)
+	}
+	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
+	split := splits > 1 || r.be.config.SplitKeys > 0
+	p.Splits = uint32(splits)
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps), l.tiles),
+		mostKeys: sliceKeys(&r.be.caps, l.op, l.longest, int(p.GlobalCount))}
+	if split {
+		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
+	}
+	// The running state of a group that slices its keys.
+	tileState := int64(splits) * int64(tileRows) * int64(key.stateFloats()) * 4
+	for c.fewest > 1 && head+int64(c.fewest)*tileState > l.limit {
+		c.fewest /= 2
+	}
+	work, stateAt, err := r.work(p, lists, int64(c.fewest)*tileState)
+	if err != nil {
+		return err
+	}
+	var partial *vk.Buffer
+	var partialRows int
+	var merge *vk.Pipeline
+	if split {
+		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes}); err != nil {
+			return err
+		}
+	}
+	r.report.Splits = max(r.report.Splits, splits)
+	for at := 0; at < l.tiles; {
+		budget := r.be.budgetFLOPs()
+		g, err := c.cut(at, budget)
+		if err != nil {
+			return err
+		}
+		at += g.tiles
+		rows := g.tiles * tileRows
+		outBytes := (int64(splits)*int64(rows)*int64(p.ValueDim)*4 + l.align - 1) / l.align * l.align
+		if split && rows > partialRows {
+			// Sized for the largest group; earlier groups keep their own until the end.
+			if partial, err = r.hold(outBytes+int64(splits)*int64(rows)*8, vk.HeapDevice, "scratch"); err != nil {
+				return err
+			}
+			partialRows = rows
+		}
+		for i := range g.pieces {
+			pc := &g.pieces[i]
+			w := &pc.windows
+			s := sliceParams{TileFirst: uint32(pc.tile), TileCount: uint32(pc.tiles), KeyFirst: int32(pc.key0), KeyEnd: int32(pc.key1),
+				PartKeys: int32(partKeys), PartFirst: uint32(pc.part), StateBase: uint32(stateAt/4) - uint32(paramWords),
+				QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base, OutBase: w[bindOut].base, LseBase: w[bindLSE].base,
+				BiasBase: w[bindBias].base, MaskBase: w[bindMask].base}
+			if pc.resume {
+				s.Phase |= phaseResume
+			}
+			if pc.suspend {
+				s.Phase |= phaseSuspend
+			}
+			b := bindings(work, l, w)
+			if key.texels() {
+				for _, i := range []int{bindK, bindV} {
+					b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), vk.TexelRGBA32F
+				}
+			}
+			if split {
+				s.Phase |= phasePartial
+				s.OutBase, s.LseBase = 0, 0
+				b[bindOut] = vk.Binding{Buffer: partial, Range: outBytes}
+				b[bindLSE] = vk.Binding{Buffer: partial, Offset: outBytes, Range: int64(splits) * int64(rows) * 8}
+			}
+			x, y := r.grid(pc.tiles)
+			if err := r.dispatch(pipeline, b, &s, x, y, pc.parts, pc.cost, budget); err != nil {
+				return err
+			}
+			r.report.Slices++
+		}
+		if split {
+			w := &g.pieces[len(g.pieces)-1].windows
+			b := bindings(work, l, w)
+			b[bindQ] = vk.Binding{Buffer: partial, Range: outBytes}
+			b[bindK] = vk.Binding{Buffer: partial, Offset: outBytes, Range: int64(splits) * int64(rows) * 8}
+			s := sliceParams{TileFirst: uint32(g.tile), TileCount: uint32(g.tiles), OutBase: w[bindOut].base, LseBase: w[bindLSE].base}
+			x, y := r.grid(rows)
+			if err := r.dispatch(merge, b, &s, x, y, 1, 0, budget); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func addWork(a, b vkattn.Work, first bool) vkattn.Work {
+	if first {
+		return b
+	}
+	return vkattn.Work{Pairs: a.Pairs + b.Pairs, Exact: a.Exact && b.Exact, FLOPs: a.FLOPs + b.FLOPs, FLOPsFA: a.FLOPsFA + b.FLOPsFA, Bytes: a.Bytes + b.Bytes}
+}
+
+// wrap adds the vocabulary's sentinels to errors of the layer below.
+func wrap(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, vk.ErrDeviceLost) && !errors.Is(err, vkattn.ErrDeviceLost):
+		return fmt.Errorf("%w: %w", vkattn.ErrDeviceLost, err)
+	case (errors.Is(err, vk.ErrOutOfDeviceMemory) || errors.Is(err, vk.ErrOutOfHostMemory)) && !errors.Is(err, vkattn.ErrOutOfMemory):
+		return fmt.Errorf("%w: %w", vkattn.ErrOutOfMemory, err)
+	case errors.Is(err, vk.ErrClosed) && !errors.Is(err, vkattn.ErrClosed):
+		return fmt.Errorf("%w: %w", vkattn.ErrClosed, err)
+	}
+	return err
+}

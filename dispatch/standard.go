@@ -1,0 +1,104 @@
+package dispatch
+
+import (
+	"fmt"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// standardLanes is the workgroup of the unfused kernels.
+const standardLanes = 64
+
+// standard runs the unfused baseline: scores, softmax, values, with the whole score matrix in memory
+// where the device can hold it, otherwise in windows of rows.
+func (r *run) standard(l *layout, p *params, lists []uint32, vector bool) error {
+	var pipes [3]*vk.Pipeline
+	for i, k := range []simpleKey{{"standard_scores", standardLanes, vector}, {"standard_softmax", standardLanes, false}, {"standard_values", standardLanes, false}} {
+		var err error
+		if pipes[i], err = r.be.pipeline(k); err != nil {
+			return err
+		}
+	}
+	stride := ceilDiv(max(l.longest, 1), 4) * 4
+	rowBytes := int64(stride) * 4
+	c := &cutter{layout: l, splits: 1, partKeys: max(l.longest, 1), rowBytes: rowBytes, fewest: 1,
+		mostKeys: sliceKeys(&r.be.caps, l.op, l.longest, int(p.GlobalCount))}
+	l.allKeys = true
+	if rowBytes+l.align > l.limit {
+		return fmt.Errorf("dispatch: one row of the score matrix takes %d bytes, the device binds %d at once: %w", rowBytes, l.limit, vkattn.ErrUnsupported)
+	}
+	work, _, err := r.work(p, lists, 0)
+	if err != nil {
+		return err
+	}
+	// All rows if that is one allocation, else as many as a binding shows.
+	rows := l.tiles
+	whole := true
+	scores, err := r.scoreMatrix(int64(rows) * rowBytes)
+	if err != nil || scores == nil {
+		rows, whole = int(min(int64(l.tiles), max(1, (l.limit-l.align)/rowBytes))), false
+		if scores, err = r.hold(int64(rows)*rowBytes, vk.HeapDevice, "scratch"); err != nil {
+			return err
+		}
+	}
+	c.maxTiles = min(rows, int(r.be.caps.Limits.MaxComputeWorkGroupCount[1]))
+	for at := 0; at < l.tiles; {
+		budget := r.be.budgetFLOPs()
+		g, err := c.cut(at, budget)
+		if err != nil {
+			return err
+		}
+		offset := int64(0)
+		if whole {
+			offset = int64(at) * rowBytes
+		}
+		start := offset / l.align * l.align
+		matrix := vk.Binding{Buffer: scores, Offset: start, Range: offset + int64(g.tiles)*rowBytes - start}
+		base := uint32((offset - start) / 4)
+		at += g.tiles
+		step := func(stage, i int, budget float64) error {
+			pc := &g.pieces[i]
+			w := &pc.windows
+			s := sliceParams{TileFirst: uint32(g.tile), TileCount: uint32(g.tiles), KeyFirst: int32(pc.key0), KeyEnd: int32(pc.key1), PartKeys: int32(stride),
+				QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base, OutBase: w[bindOut].base, LseBase: w[bindLSE].base,
+				BiasBase: w[bindBias].base, MaskBase: w[bindMask].base}
+			b := bindings(work, l, w)
+			switch stage {
+			case 0:
+				b[bindOut], s.OutBase = matrix, base
+				return r.dispatch(pipes[0], b, &s, ceilDiv(pc.key1-pc.key0, standardLanes), g.tiles, 1, pc.cost/3, budget)
+			case 1:
+				b[bindOut], s.OutBase = matrix, base
+				x, y := r.grid(g.tiles)
+				return r.dispatch(pipes[1], b, &s, x, y, 1, pc.cost/3, budget)
+			}
+			b[bindQ], s.QBase = matrix, base
+			if i > 0 {
+				s.Phase = phaseResume
+			}
+			return r.dispatch(pipes[2], b, &s, ceilDiv(int(p.ValueDim), standardLanes), g.tiles, 1, pc.cost/3, budget)
+		}
+		for stage := range 3 {
+			for i := range g.pieces {
+				if stage == 1 && i > 0 {
+					break
+				}
+				if err := step(stage, i, budget); err != nil {
+					return err
+				}
+				r.report.Slices++
+			}
+		}
+	}
+	return nil
+}
+
+// scoreMatrix allocates the whole matrix, or returns nil when the device cannot hold it in one buffer.
+func (r *run) scoreMatrix(size int64) (*vk.Buffer, error) {
+	lim := &r.be.caps.Limits
+	if lim.MaxMemoryAllocationSize > 0 && uint64(size) > lim.MaxMemoryAllocationSize || lim.MaxBufferSize > 0 && uint64(size) > lim.MaxBufferSize {
+		return nil, nil
+	}
+	return r.hold(size, vk.HeapDevice, "scratch")
+}

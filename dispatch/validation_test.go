@@ -1,0 +1,160 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/dispatch"
+	"github.com/vkattn/vkattn/internal/attntest"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// listener keeps the warnings and errors of the validation layers.
+type listener struct {
+	mu    sync.Mutex
+	heard []vk.Message
+}
+
+func (l *listener) hear(m vk.Message) {
+	if m.Severity < vk.SeverityWarning || m.ID == "Loader Message" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = append(l.heard, m)
+}
+
+// validated opens a backend under the layers; without them the test is skipped.
+func validated(t *testing.T, cfg dispatch.Config, l *listener) *dispatch.Backend {
+	t.Helper()
+	cfg.OnMessage, cfg.CacheDir = l.hear, "off"
+	cfg.Device = os.Getenv("VKATTN_TEST_DEVICE")
+	if cfg.Device == "" {
+		cfg.Device = "llvmpipe"
+	}
+	b, err := dispatch.Open(context.Background(), cfg)
+	if errors.Is(err, vk.ErrUnsupported) {
+		t.Skipf("no validation layer: %v", err)
+	}
+	if err == nil {
+		err = b.Close()
+	}
+	if err != nil && os.Getenv("VKATTN_REQUIRE_DEVICE") == "1" {
+		t.Fatal(err)
+	}
+	return open(t, cfg)
+}
+
+// TestValidation: the layers have nothing to say about anything that a backend does.
+func TestValidation(t *testing.T) {
+	l := &listener{}
+	cfg := dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync}
+	b := validated(t, cfg, l)
+	attntest.Run(t, b, attntest.Options{Filter: regexp.MustCompile(`d64$|d59|d40|d3$|d32$|d16$`), Sample: true, RequireAll: true})
+	device(t, b)
+	cfg.Budget = 2 * time.Millisecond
+	sliced := validated(t, cfg, l)
+	for i := range heavy {
+		args := heavy[i].args(1)
+		run(t, sliced, heavy[i].op, args)
+		checkRows(t, heavy[i].op, &args, 2)
+	}
+	cfg.Budget, cfg.Splits = 0, 3
+	cfg.VK.Override = func(c *vk.Caps) { oneMiB(c); ownMemory(c) }
+	narrow := validated(t, cfg, l)
+	for i := range wide {
+		args := wide[i].args(1)
+		run(t, narrow, wide[i].op, args)
+		checkRows(t, wide[i].op, &args, 2)
+	}
+	device(t, narrow)
+	cfg = dispatch.Config{Validation: cfg.Validation, Kernel: "standard"}
+	standard := validated(t, cfg, l)
+	for i := range light {
+		args := light[i].args(1)
+		run(t, standard, light[i].op, args)
+		checkRows(t, light[i].op, &args, 2)
+	}
+	for _, b := range []*dispatch.Backend{b, sliced, narrow, standard} {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range l.heard {
+		t.Error(m)
+	}
+}
+
+// TestValidationGPU: no kernel reads outside of what is bound, even where the masks leave a row tile nothing
+// and so no keys are bound at all. The instrumented kernel takes minutes to compile.
+func TestValidationGPU(t *testing.T) {
+	if os.Getenv("VKATTN_FULL") != "1" {
+		t.Skip("compiles an instrumented kernel for minutes; VKATTN_FULL=1 runs it")
+	}
+	l := &listener{}
+	b := validated(t, dispatch.Config{Validation: vk.ValidationCore | vk.ValidationGPU, SkipSelfTest: true, Splits: 1, VK: vk.DeviceConfig{Robust: true, Override: func(c *vk.Caps) {
+		oneMiB(c)
+		c.TexelFormats = nil // the layer looks at storage buffers
+	}}}, l)
+	for name, x := range map[string]struct {
+		change func(op *vkattn.Attention)
+		base   int
+	}{
+		"long keys":             {func(op *vkattn.Attention) { op.SeqQ, op.SeqK = 9, 20_000 }, 0},
+		"behind the last chunk": {func(op *vkattn.Attention) { op.Chunk, op.Align = 7, vkattn.AlignTopLeft }, 44},
+		"no window": {func(op *vkattn.Attention) {
+			op.Window, op.Align = vkattn.Window{Left: vkattn.Tokens(-5), Right: vkattn.Tokens(-20)}, vkattn.AlignTopLeft
+		}, 10},
+		"no keys": {func(op *vkattn.Attention) { op.SeqK = 0 }, 0},
+	} {
+		op := vkattn.Attention{Batch: 1, HeadsQ: 2, SeqQ: 8, SeqK: 36, HeadDim: 32, With: vkattn.WithLSE}
+		x.change(&op)
+		args := (&namedCall{op: op}).args(1)
+		args.QBase = x.base
+		run(t, b, op, args)
+		checkRows(t, op, &args, 5)
+		for _, m := range l.heard {
+			t.Errorf("%s: %v", name, m)
+		}
+		l.heard = nil
+	}
+}
+
+// device runs calls on device tensors, chained and by copies.
+func device(t *testing.T, b *dispatch.Backend) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(6, 0))
+	for i := range deviceCalls {
+		c := &deviceCalls[i]
+		host := c.args(1)
+		args := onDevice(t, rng, b, host)
+		batch := b.NewBatch()
+		p, err := b.Plan(t.Context(), c.op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := p.Record(batch, args); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pending, err := batch.Submit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pending.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(b.Copy(t.Context(), host.Out, args.Out), b.Copy(t.Context(), host.LSE, args.LSE)); err != nil {
+			t.Fatal(err)
+		}
+		checkRows(t, c.op, &host, 3)
+	}
+}
