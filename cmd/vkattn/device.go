@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/cpu"
+	"github.com/vkattn/vkattn/dispatch"
+)
+
+// deviceFlags choose where a problem runs and how.
+type deviceFlags struct {
+	device  string
+	strict  bool
+	budget  time.Duration
+	kernel  string
+	splits  int
+	disable []string
+}
+
+func (d *deviceFlags) register(cmd *cobra.Command, byDefault string, lists bool) {
+	group(cmd, "Device", func(f *pflag.FlagSet) {
+		f.StringVar(&d.device, "device", byDefault, "`WHICH`: auto (a real GPU, else the CPU), gpu, cpu, an index, a part of a name; all; demo (a real GPU or else a software driver, and the CPU); several with commas")
+		f.BoolVar(&d.strict, "strict", false, "fail rather than fall back to something slower")
+		f.DurationVar(&d.budget, "budget", 0, "longest `TIME` of one submission to the GPU (default 50ms)")
+		if lists {
+			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash, standard (the unfused baseline) or both with a comma (default: the planner's choice)")
+		} else {
+			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash or standard (the unfused baseline) (default: the planner's choice)")
+		}
+		f.IntVar(&d.splits, "splits", 0, "`N` parts that the keys are split into; 0 lets the planner choose")
+		f.StringSliceVar(&d.disable, "disable", nil, "kernel `RUNGS` that may not serve: subgroup, plain")
+	})
+}
+
+// config is the library's form of the flags, for one device.
+func (d *deviceFlags) config(device string) (dispatch.Config, error) {
+	if d.kernel != "" && d.kernel != "flash" && d.kernel != "standard" {
+		return dispatch.Config{}, usagef("--kernel %s: want flash or standard", d.kernel)
+	}
+	if d.splits < 0 || d.budget < 0 {
+		return dispatch.Config{}, usagef("--splits and --budget cannot be negative")
+	}
+	return dispatch.Config{Device: device, Strict: d.strict, Budget: d.budget, Kernel: d.kernel, Splits: d.splits, Disable: d.disable}, nil
+}
+
+// targets expands --device into names for open, each one device.
+func (a *app) targets(ctx context.Context, text string) ([]string, error) {
+	var out []string
+	for name := range strings.SplitSeq(text, ",") {
+		switch name = strings.TrimSpace(name); strings.ToLower(name) {
+		case "":
+			return nil, usagef("--device %q: an empty name", text)
+		case "demo":
+			names, err := a.demo(ctx)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, names...)
+		case "all":
+			found, err := vulkanDevices(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range found {
+				out = append(out, strconv.Itoa(d.Index))
+			}
+			out = append(out, "cpu")
+		default:
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// demo is a real GPU or else the first software driver, and the CPU beside it.
+func (a *app) demo(ctx context.Context) ([]string, error) {
+	found, err := vulkanDevices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range found {
+		if !d.Software {
+			return []string{"gpu", "cpu"}, nil
+		}
+	}
+	if len(found) == 0 {
+		a.note("no Vulkan device here: the CPU alone runs ('vkattn devices' says more)")
+		return []string{"cpu"}, nil
+	}
+	a.note("no GPU here: the software driver %s stands in", found[0].Caps.Name)
+	return []string{strconv.Itoa(found[0].Index), "cpu"}, nil
+}
+
+// vulkanDevices lists the Vulkan devices; none at all is no error.
+func vulkanDevices(ctx context.Context) ([]dispatch.Device, error) {
+	found, err := dispatch.Devices(ctx, dispatch.Config{})
+	if errors.Is(err, dispatch.ErrNoDevice) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// open opens one device. The CPU needs no Vulkan.
+func (d *deviceFlags) open(ctx context.Context, name string) (vkattn.Backend, error) {
+	config, err := d.config(name)
+	if err != nil {
+		return nil, err
+	}
+	if strings.EqualFold(name, "cpu") {
+		return cpu.New(cpu.Config{}), nil
+	}
+	return dispatch.Open(ctx, config)
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/attntest"
+	"github.com/vkattn/vkattn/internal/bench"
+)
+
+// verifyFlags is the command line of verify.
+type verifyFlags struct {
+	deviceFlags
+	golden   string
+	filter   string
+	sample   bool
+	failFast bool
+	json     bool
+	seed     uint64
+}
+
+func newVerify(a *app) *cobra.Command {
+	var v verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove that a device computes every option right",
+		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, against the float64
+oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
+instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
+
+Exit codes: 0 something passed and nothing failed, 3 nothing passed, 4 something failed.`,
+		Example: `  vkattn verify
+  vkattn verify --device llvmpipe --sample
+  vkattn verify --filter 'window|sink' --device cpu
+  vkattn verify --golden testdata/golden --device cpu --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), &v) },
+	}
+	v.register(cmd, "auto", false)
+	group(cmd, "Cases", func(f *pflag.FlagSet) {
+		f.StringVar(&v.golden, "golden", "", "run the cases of the golden set in `DIR` instead of the suite")
+		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")
+		f.BoolVar(&v.sample, "sample", false, "only the sample that covers pairs of options")
+		f.Uint64Var(&v.seed, "seed", 0, "`N` of the suite's data")
+		f.BoolVar(&v.failFast, "fail-fast", false, "stop after the first failure")
+		f.BoolVar(&v.json, "json", false, "print JSON")
+	})
+	return cmd
+}
+
+// caseResult is one line of verify.
+type caseResult struct {
+	Name    string  `json:"name"`
+	Op      string  `json:"op"`
+	Status  string  `json:"status"` // passed, failed or unsupported
+	Worst   float64 `json:"worst"`
+	Allowed float64 `json:"allowed"`
+	Reason  string  `json:"reason"`
+}
+
+// tally is what verify --json prints.
+type tally struct {
+	Passed      int          `json:"passed"`
+	Failed      int          `json:"failed"`
+	Unsupported int          `json:"unsupported"`
+	Total       int          `json:"total"`
+	Cases       []caseResult `json:"cases"`
+}
+
+func (t *tally) add(r caseResult) {
+	switch r.Status {
+	case "passed":
+		t.Passed++
+	case "failed":
+		t.Failed++
+	case "unsupported":
+		t.Unsupported++
+	}
+	t.Total++
+	r.Worst, r.Allowed = finite(r.Worst), finite(r.Allowed)
+	t.Cases = append(t.Cases, r)
+}
+
+// err is what the exit code says.
+func (t *tally) err() error {
+	switch {
+	case t.Failed > 0:
+		return &mismatchError{fmt.Errorf("%d of %d cases failed", t.Failed, t.Total)}
+	case t.Passed == 0:
+		return &nothingError{fmt.Errorf("no case passed, of %d", t.Total)}
+	}
+	return nil
+}
+
+func (a *app) verify(ctx context.Context, v *verifyFlags) error {
+	filter, err := regexp.Compile(v.filter)
+	if err != nil {
+		return usagef("--filter: %w", err)
+	}
+	names, err := a.targets(ctx, v.device)
+	if err != nil {
+		return err
+	}
+	if len(names) != 1 {
+		return usagef("--device %s: verify takes one device", v.device)
+	}
+	load := suiteCases(ctx, v, filter)
+	if v.golden != "" {
+		if load, err = goldenCases(ctx, v.golden, filter); err != nil {
+			return err
+		}
+	}
+	backend, err := v.open(ctx, names[0])
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+	total, run, err := load(backend)
+	if err != nil {
+		return err
+	}
+	if !v.json {
+		fmt.Fprintf(a.out, "%s\n\n", describe(backend.Info()))
+	}
+	bar := a.progress()
+	t := tally{Cases: []caseResult{}}
+	for i := range total {
+		bar.show("%d of %d", i, total)
+		r := run(i)
+		if ctx.Err() != nil {
+			bar.clear()
+			return ctx.Err()
+		}
+		t.add(r)
+		if !v.json {
+			bar.clear()
+			a.printCase(r)
+		}
+		if v.failFast && r.Status == "failed" {
+			break
+		}
+	}
+	bar.clear()
+	if v.json {
+		e := json.NewEncoder(a.out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(t); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.out, "\n%d passed, %d failed, %d unsupported of %d\n", t.Passed, t.Failed, t.Unsupported, t.Total)
+	}
+	return t.err()
+}
+
+func (a *app) printCase(r caseResult) {
+	st := a.style()
+	status := r.Status
+	switch r.Status {
+	case "passed":
+		status = st.good("pass")
+	case "failed":
+		status = st.bad("FAIL")
+	case "unsupported":
+		status = st.faint("skip")
+	}
+	line := fmt.Sprintf("%s  %s", status, r.Name)
+	if r.Status != "unsupported" {
+		line += fmt.Sprintf("  %s of %s allowed", bench.Figure(r.Worst), bench.Figure(r.Allowed))
+	}
+	if r.Reason != "" {
+		line += "  (" + r.Reason + ")"
+	}
+	fmt.Fprintln(a.out, line)
+}
+
+// loader prepares cases for a backend: how many there are, and how to run one.
+type loader func(vkattn.Backend) (int, func(int) caseResult, error)
+
+// suiteCases is the conformance suite.
+func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) loader {
+	return func(b vkattn.Backend) (int, func(int) caseResult, error) {
+		var cases []attntest.Case
+		for _, c := range attntest.Cases() {
+			if (!v.sample || c.Sample) && filter.MatchString(c.Name) {
+				cases = append(cases, c)
+			}
+		}
+		if len(cases) == 0 {
+			return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)
+		}
+		return len(cases), func(i int) caseResult {
+			r := attntest.VerifyCase(ctx, b, cases[i], attntest.Options{Seed: v.seed})
+			reason := r.Reason
+			if r.Status == attntest.Failed && r.Where != "" {
+				reason += " at " + r.Where
+			}
+			return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason}
+		}, nil
+	}
+}
+
+// unsupportedText is the reason in an error that means "not here", and whether it is one.
+func unsupportedText(err error) (string, bool) {
+	if errors.Is(err, vkattn.ErrUnsupported) {
+		return plainMessage(err), true
+	}
+	return "", false
+}
