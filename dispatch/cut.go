@@ -43,6 +43,7 @@ type layout struct {
 	visits   [][]int     // per sequence: keys that each row tile visits
 	before   []float64   // predicted FLOPs of all sequences before each one, and of all
 	longest  int         // most keys of a sequence
+	widest   int         // most keys that a row tile visits
 
 	q, k, v, out, lse, bias, mask view
 	limit, align                  int64
@@ -68,7 +69,7 @@ func newLayout(op vkattn.Attention, seqs []vkattn.Sequence, tileRows int, limits
 			for _, sp := range spans {
 				keys += (ceilDiv(sp.Hi, keyTile) - sp.Lo/keyTile) * keyTile
 			}
-			l.visits[i][t] = keys
+			l.visits[i][t], l.widest = keys, max(l.widest, keys)
 			// A tile that visits nothing still costs something.
 			l.costs[i][t+1] = l.costs[i][t] + float64(keys+4)*float64(tileRows)*perPair
 		}
@@ -214,6 +215,9 @@ type group struct {
 	pieces      []piece
 }
 
+// maxGroupScratch bounds what a group takes for partial results or scores, in bytes.
+const maxGroupScratch = 256 << 20
+
 // cutter says how groups may be cut.
 type cutter struct {
 	*layout
@@ -247,7 +251,7 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 			ar.key0, ar.key1 = max(ar.key0, key0), min(ar.key1, key1)
 		}
 		_, ok, _ := c.windows(ar)
-		return ok && int64(n*c.tileRows)*c.rowBytes+c.align <= c.limit
+		return ok && int64(n*c.tileRows)*c.rowBytes+c.align <= min(c.limit, maxGroupScratch)
 	}
 	most := sort.Search(rest, func(n int) bool { return c.cost(a, a+n+1) > budget }) // tiles within the budget
 	least := min(max(1, c.fewest), rest)

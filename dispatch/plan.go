@@ -94,7 +94,11 @@ func (c *choice) explain(caps *vk.Caps, forcedSplits int) vkattn.Explanation {
 		e.ScratchBytes = 4 * int64(tiles) * int64(op.SeqK)
 		return e
 	}
-	e.Splits = planSplits(caps, tiles, op.SeqK, forcedSplits)
+	widest := op.SeqK
+	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
+		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
+	}
+	e.Splits = planSplits(caps, tiles, op.SeqK, widest, forcedSplits)
 	rows := int64(tiles) * int64(c.tileRows())
 	state := int64(min(parallelTiles(caps), max(tiles, 1))) * int64(e.Splits) * int64(c.tileRows()) * int64(c.key.stateFloats()) * 4
 	e.ScratchBytes = int64(paramWords+batch*sequenceWords)*4 + state

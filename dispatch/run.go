@@ -243,7 +243,7 @@ func (r *run) call(c *call) error {
 	}
 	splits := 1
 	if !ch.standard {
-		splits = planSplits(&r.be.caps, l.tiles, l.longest, r.be.config.Splits)
+		splits = planSplits(&r.be.caps, l.tiles, l.longest, l.widest, r.be.config.Splits)
 	}
 	p := buildParams(op, c.seqs, ch.tileRows(), splits)
 	p.Dim, p.ValueDim = uint32(l.q.n), uint32(l.out.n)
