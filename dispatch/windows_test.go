@@ -1,7 +1,9 @@
 package dispatch_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
@@ -71,6 +73,31 @@ func TestWindows(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestTooWide: what no window can show is refused with the reason, before the outputs are touched.
+func TestTooWide(t *testing.T) {
+	b := open(t, lowered(oneMiB))
+	for _, c := range []namedCall{
+		{name: "a row tile of a bias", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 16, SeqK: 1 << 18, HeadDim: 64, With: vkattn.WithBias}},
+		{name: "the lists of a block mask", op: vkattn.Attention{Batch: 1, HeadsQ: 64, HeadsK: 1, SeqQ: 1024, SeqK: 4096, HeadDim: 4, With: vkattn.WithBlocks}},
+	} {
+		p, err := b.Plan(t.Context(), c.op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := c.args(1)
+		_, err = p.Run(t.Context(), args)
+		if !errors.Is(err, vkattn.ErrUnsupported) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if out := results(&args)[0]; slices.ContainsFunc(out, func(x float32) bool { return x == x }) {
+			t.Errorf("%s: the output was written", c.name)
+		}
+	}
+	args := small.args(1)
+	run(t, b, small.op, args)
+	checkRows(t, small.op, &args, 3)
 }
 
 // TestWindowsOfStridedDeviceTensors: rows far apart in device memory, offsets that no window starts at.
