@@ -6,13 +6,14 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// tiledBlocks is a block mask cut to a kernel's tiles: for each (batch or 1, head or 1, row tile) the key
-// tiles to visit, each with its kind, and bits for those tiles that a block border crosses.
+// tiledBlocks are the block lists of consecutive row tiles: for each the key tiles to visit, every one with
+// its kind, and bits for those that a block border crosses. Equal lists and equal bits are kept once.
 type tiledBlocks struct {
-	batchStride, headStride int // of starts; 0 when shared
-	starts                  []uint32
-	entries                 []uint32 // pairs: key tile << 2 | kind, offset into bits
-	bits                    []uint32 // one word per row of the tile, bit j: key j of the tile is listed
+	starts  []uint32 // first and end entry of each row tile, in words of entries
+	entries []uint32 // pairs: key tile << 2 | kind, offset into bits
+	bits    []uint32 // one word per row of the tile, bit j: key j of the tile is listed
+	lists   map[[3]int][2]uint32
+	places  map[string]uint32
 }
 
 const (
@@ -20,86 +21,107 @@ const (
 	blockBits = 2 // the bits say which pairs are listed
 )
 
-// tileBlocks cuts m to tiles of tileRows x keyTile. The cost is proportional to the visited tiles.
-func tileBlocks(m *vkattn.BlockMask, sq, sk, tileRows int) *tiledBlocks {
-	rowTiles := ceilDiv(sq, tileRows)
-	t := &tiledBlocks{starts: []uint32{0}}
-	if m.Heads > 1 {
-		t.headStride = rowTiles
+func (t *tiledBlocks) words() int { return len(t.starts) + len(t.entries) + len(t.bits) }
+
+// blockCutter cuts a block mask to tiles of tileRows x keyTile. The cost is proportional to the visited tiles.
+type blockCutter struct {
+	mask             *vkattn.BlockMask
+	sq, sk, tileRows int
+	listed           []uint32 // by key tile: rows x keys of the tile that are listed
+	fullIn           []uint32 // of those, in blocks that are full
+	seen             []bool
+	touched          []int
+	rows             []uint32 // the bits of one tile
+}
+
+func newBlockCutter(m *vkattn.BlockMask, sq, sk, tileRows int) *blockCutter {
+	n := ceilDiv(sk, keyTile)
+	return &blockCutter{mask: m, sq: sq, sk: sk, tileRows: tileRows, listed: make([]uint32, n), fullIn: make([]uint32, n), seen: make([]bool, n), rows: make([]uint32, tileRows)}
+}
+
+// add appends the list of a row tile of a query head.
+func (c *blockCutter) add(t *tiledBlocks, batch, head, tile int) {
+	m := c.mask
+	batch, head = min(batch, m.Batch-1), min(head, m.Heads-1)
+	if t.lists == nil {
+		t.lists, t.places = map[[3]int][2]uint32{}, map[string]uint32{}
 	}
-	if m.Batch > 1 {
-		t.batchStride = rowTiles * m.Heads
+	key := [3]int{batch, head, tile}
+	at, known := t.lists[key]
+	if !known {
+		at[0] = uint32(len(t.entries))
+		c.entries(t, batch, head, tile)
+		at[1] = uint32(len(t.entries))
+		t.lists[key] = at
 	}
-	keyTiles := ceilDiv(sk, keyTile)
-	listed := make([]uint32, keyTiles) // by key tile: rows x keys of the tile that are listed
-	fullIn := make([]uint32, keyTiles) // of those, in blocks that are full
-	var touched []int
-	seen := make([]bool, keyTiles)
-	for b := range m.Batch {
-		for h := range m.Heads {
-			for rt := range rowTiles {
-				r0, r1 := rt*tileRows, min((rt+1)*tileRows, sq)
-				touched = touched[:0]
-				for rb := r0 / m.BlockQ; rb*m.BlockQ < r1; rb++ {
-					rows := min(r1, (rb+1)*m.BlockQ) - max(r0, rb*m.BlockQ)
-					keys, full := m.List(b, h, rb)
-					for e, kb := range keys {
-						k0, k1 := int(kb)*m.BlockK, min((int(kb)+1)*m.BlockK, sk)
-						for kt := k0 / keyTile; kt*keyTile < k1; kt++ {
-							n := min(k1, (kt+1)*keyTile) - max(k0, kt*keyTile)
-							if !seen[kt] {
-								seen[kt], listed[kt], fullIn[kt] = true, 0, 0
-								touched = append(touched, kt)
-							}
-							listed[kt] += uint32(rows * n)
-							if full[e] {
-								fullIn[kt] += uint32(rows * n)
-							}
-						}
-					}
+	t.starts = append(t.starts, at[0], at[1])
+}
+
+func (c *blockCutter) entries(t *tiledBlocks, b, h, tile int) {
+	m := c.mask
+	r0, r1 := tile*c.tileRows, min((tile+1)*c.tileRows, c.sq)
+	c.touched = c.touched[:0]
+	for rb := r0 / m.BlockQ; rb*m.BlockQ < r1; rb++ {
+		rows := min(r1, (rb+1)*m.BlockQ) - max(r0, rb*m.BlockQ)
+		keys, full := m.List(b, h, rb)
+		for e, kb := range keys {
+			k0, k1 := int(kb)*m.BlockK, min((int(kb)+1)*m.BlockK, c.sk)
+			for kt := k0 / keyTile; kt*keyTile < k1; kt++ {
+				n := min(k1, (kt+1)*keyTile) - max(k0, kt*keyTile)
+				if !c.seen[kt] {
+					c.seen[kt], c.listed[kt], c.fullIn[kt] = true, 0, 0
+					c.touched = append(c.touched, kt)
 				}
-				slices.Sort(touched)
-				for _, kt := range touched {
-					seen[kt] = false
-					size := uint32((r1 - r0) * (min((kt+1)*keyTile, sk) - kt*keyTile))
-					kind := uint32(0)
-					if fullIn[kt] == listed[kt] {
-						kind = blockFull
-					}
-					at := uint32(0)
-					if listed[kt] != size {
-						kind |= blockBits
-						at = uint32(len(t.bits))
-						t.addBits(m, b, h, r0, r1, kt, sk, tileRows)
-					}
-					t.entries = append(t.entries, uint32(kt)<<2|kind, at)
+				c.listed[kt] += uint32(rows * n)
+				if full[e] {
+					c.fullIn[kt] += uint32(rows * n)
 				}
-				t.starts = append(t.starts, uint32(len(t.entries)))
 			}
 		}
 	}
-	return t
+	slices.Sort(c.touched)
+	for _, kt := range c.touched {
+		c.seen[kt] = false
+		kind, at := uint32(0), uint32(0)
+		if c.fullIn[kt] == c.listed[kt] {
+			kind = blockFull
+		}
+		if size := (r1 - r0) * (min((kt+1)*keyTile, c.sk) - kt*keyTile); c.listed[kt] != uint32(size) {
+			kind |= blockBits
+			at = c.place(t, b, h, r0, r1, kt)
+		}
+		t.entries = append(t.entries, uint32(kt)<<2|kind, at)
+	}
 }
 
-// addBits appends the rows of one tile. Rows beyond the sequence get no bits.
-func (t *tiledBlocks) addBits(m *vkattn.BlockMask, b, h, r0, r1, kt, sk, tileRows int) {
-	base := len(t.bits)
-	t.bits = append(t.bits, make([]uint32, tileRows)...)
+// place returns where the bits of one tile lie. Rows beyond the sequence get no bits.
+func (c *blockCutter) place(t *tiledBlocks, b, h, r0, r1, kt int) uint32 {
+	m := c.mask
+	clear(c.rows)
 	for i := r0; i < r1; i++ {
 		if i > r0 && i%m.BlockQ != 0 {
-			t.bits[base+i-r0] = t.bits[base+i-r0-1]
+			c.rows[i-r0] = c.rows[i-r0-1]
 			continue
 		}
 		keys, _ := m.List(b, h, i/m.BlockQ)
-		var word uint32
-		for _, kb := range keys {
-			k0, k1 := max(int(kb)*m.BlockK, kt*keyTile), min((int(kb)+1)*m.BlockK, (kt+1)*keyTile, sk)
+		from, _ := slices.BinarySearch(keys, int32(kt*keyTile/m.BlockK))
+		for _, kb := range keys[from:] {
+			k0, k1 := max(int(kb)*m.BlockK, kt*keyTile), min((int(kb)+1)*m.BlockK, (kt+1)*keyTile, c.sk)
+			if k0 >= (kt+1)*keyTile {
+				break
+			}
 			for j := k0; j < k1; j++ {
-				word |= 1 << (j - kt*keyTile)
+				c.rows[i-r0] |= 1 << (j - kt*keyTile)
 			}
 		}
-		t.bits[base+i-r0] = word
 	}
+	at, known := t.places[string(wordBytes(c.rows))]
+	if !known {
+		at = uint32(len(t.bits))
+		t.places[string(wordBytes(c.rows))] = at
+		t.bits = append(t.bits, c.rows...)
+	}
+	return at
 }
 
 // appendTo lays the lists out behind w, turning offsets into places in w.

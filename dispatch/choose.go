@@ -39,8 +39,8 @@ func (k kernelKey) spec() []vk.SpecConstant {
 // tileRows is the number of query rows that one workgroup computes.
 func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes * k.Rows) }
 
-// stateFloats is the running state of one row: maximum, sum and the padded output.
-func (k kernelKey) stateFloats() int { return 2 + int(4*k.Lanes*k.Value4) }
+// stateFloats is the running state of one row: maximum and sum, in four, and the padded output.
+func (k kernelKey) stateFloats() int { return 4 + int(4*k.Lanes*k.Value4) }
 
 func (k kernelKey) tile() string {
 	return fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)

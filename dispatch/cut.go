@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/vkattn/vkattn"
@@ -198,10 +199,11 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 	return w, ok, which
 }
 
-// piece is one dispatch of the main kernel: flat tiles [tile, tile+tiles), parts [part, part+parts) of the
-// split, and of each part the keys [key0, key1).
+// piece is one dispatch of the main kernel: flat tiles [tile, tile+tiles) with those of their rows that are in
+// [row0, row1) of their sequence, parts [part, part+parts) of the split, and of each part the keys [key0, key1).
 type piece struct {
 	tile, tiles     int
+	row0, row1      int
 	part, parts     int
 	key0, key1      int
 	resume, suspend bool
@@ -215,6 +217,9 @@ type group struct {
 	pieces      []piece
 }
 
+// allRows is the row1 of a piece that leaves no row out.
+const allRows = math.MaxInt32
+
 // maxGroupScratch bounds what a group takes for partial results or scores, in bytes.
 const maxGroupScratch = 256 << 20
 
@@ -226,6 +231,7 @@ type cutter struct {
 	maxTiles         int   // most row tiles of a group, 0: no such bound
 	mostKeys         int   // keys that a row tile may visit in one dispatch, 0: no such bound
 	fewest           int   // row tiles that fill the device: a group that slices its keys has as many, and the running state has room for them
+	end              int   // of the row tiles that the work buffer describes
 }
 
 // tooLong reports whether a row tile visits more keys, of one part, than a dispatch may.
@@ -239,9 +245,10 @@ func (c *cutter) tooLong(flat int) bool {
 }
 
 // cut makes the group that starts at flat tile a: as many row tiles as budget (FLOPs) and windows
-// allow, and where even few of them are too much, the keys cut to slices that carry the running state.
+// allow, and where even few of them are too much, the keys cut to slices that carry the running state, and
+// where even a few keys of one row tile span too much, its rows.
 func (c *cutter) cut(a int, budget float64) (group, error) {
-	rest := c.tiles - a
+	rest := c.end - a
 	if c.maxTiles > 0 {
 		rest = min(rest, c.maxTiles)
 	}
@@ -265,7 +272,7 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 	}
 	if whole > 0 && c.cost(a, a+whole) <= budget {
 		w, _, _ := c.windows(c.area(a, a+whole))
-		return group{a, whole, []piece{{tile: a, tiles: whole, parts: c.splits, key1: c.partKeys, windows: w, cost: c.cost(a, a+whole)}}}, nil
+		return group{a, whole, []piece{{tile: a, tiles: whole, row1: allRows, parts: c.splits, key1: c.partKeys, windows: w, cost: c.cost(a, a+whole)}}}, nil
 	}
 	// Slice the keys. With windows in the way each part goes on its own, otherwise all parts together.
 	together := n > 0
@@ -277,10 +284,13 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 			ar := c.area(a, a+m+1)
 			return h != head || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+keyTile)
 		})
-		n = max(n, 1)
+	}
+	ar := c.area(a, a+max(n, 1))
+	rows := ar.row1 - ar.row0
+	if n == 0 {
+		n, rows = 1, c.rowsInWindow(ar)
 	}
 	g := group{tile: a, tiles: n}
-	ar := c.area(a, a+n)
 	groupCost := c.cost(a, a+n)
 	span := max(ar.key1-ar.key0, 1)
 	step := func(keys int) int { // keys of a slice, by the budget and by what a dispatch may visit
@@ -299,38 +309,76 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 		chunk := step(span / c.splits)
 		for k := lo; k < hi; k += chunk {
 			end := min(k+chunk, hi)
-			g.pieces = append(g.pieces, piece{tile: a, tiles: n, parts: c.splits, key0: k, key1: end, resume: k > lo, suspend: end < hi,
+			g.pieces = append(g.pieces, piece{tile: a, tiles: n, row1: allRows, parts: c.splits, key0: k, key1: end, resume: k > lo, suspend: end < hi,
 				windows: w, cost: groupCost * float64(end-k) / float64(hi-lo)})
 		}
 		return g, nil
 	}
 	chunk := step(span)
 	for part := range c.splits {
-		first := part * c.partKeys
-		lo, hi := clamp(ar.key0-first, 0, c.partKeys), clamp(ar.key1-first, 0, c.partKeys)
-		hi = max(hi, lo+1)
-		for k := lo; k < hi; {
-			m := min(chunk, hi-k)
+		for row0 := ar.row0; row0 < ar.row1; row0 += rows {
 			sub := ar
-			var w [numBindings]window
-			for {
-				sub.key0, sub.key1 = max(ar.key0, first+k), min(ar.key1, first+k+m)
-				var ok bool
-				var which string
-				if w, ok, which = c.windows(sub); ok {
-					break
-				}
-				if m == 1 {
-					return g, fmt.Errorf("one row tile and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
-				}
-				if m /= 2; m > keyTile {
-					m = m / keyTile * keyTile
-				}
+			sub.row0, sub.row1 = row0, min(row0+rows, ar.row1)
+			if err := c.slice(&g, sub, part, chunk, groupCost/float64(span)*float64(sub.row1-row0)/float64(ar.row1-ar.row0)); err != nil {
+				return g, err
 			}
-			g.pieces = append(g.pieces, piece{tile: a, tiles: n, part: part, parts: 1, key0: k, key1: k + m, resume: k > lo, suspend: k+m < hi,
-				windows: w, cost: groupCost * float64(m) / float64(span)})
-			k += m
 		}
 	}
 	return g, nil
+}
+
+// rowsInWindow is the most rows of a row tile, of which windows can show a few keys: a power of two, or one.
+func (c *cutter) rowsInWindow(ar area) int {
+	shown := func(rows int) bool {
+		for row0 := ar.row0; row0 < ar.row1; row0 += rows {
+			sub := ar
+			sub.row0, sub.row1 = row0, min(row0+rows, ar.row1)
+			sub.key1 = min(sub.key1, sub.key0+keyTile)
+			if _, ok, _ := c.windows(sub); !ok {
+				return false
+			}
+		}
+		return true
+	}
+	rows := c.tileRows
+	for rows > 1 && !shown(rows) {
+		rows /= 2
+	}
+	return rows
+}
+
+// slice cuts the keys of one part, for the rows of an area, to pieces of at most chunk keys that windows can show.
+func (c *cutter) slice(g *group, ar area, part, chunk int, keyCost float64) error {
+	first := part * c.partKeys
+	lo, hi := clamp(ar.key0-first, 0, c.partKeys), clamp(ar.key1-first, 0, c.partKeys)
+	hi = max(hi, lo+1)
+	p := piece{tile: g.tile, tiles: g.tiles, row1: allRows, part: part, parts: 1}
+	if g.tiles == 1 {
+		p.row0, p.row1 = ar.row0, ar.row1
+	}
+	for k := lo; k < hi; {
+		m := min(chunk, hi-k)
+		sub := ar
+		for {
+			sub.key0, sub.key1 = max(ar.key0, first+k), min(ar.key1, first+k+m)
+			var ok bool
+			var which string
+			if p.windows, ok, which = c.windows(sub); ok {
+				break
+			}
+			if m == 1 {
+				return fmt.Errorf("one row and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
+			}
+			// Whole key tiles, then powers of two: kernels take four keys a step, and to cut a step changes the rounding.
+			if m > 2*keyTile {
+				m = m / 2 / keyTile * keyTile
+			} else {
+				m = int(prevPow2(uint32(m - 1)))
+			}
+		}
+		p.key0, p.key1, p.resume, p.suspend, p.cost = k, k+m, k > lo, k+m < hi, keyCost*float64(m)
+		g.pieces = append(g.pieces, p)
+		k += m
+	}
+	return nil
 }

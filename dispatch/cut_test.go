@@ -94,7 +94,7 @@ func randomCut(rng *rand.Rand) *cutter {
 	if rng.IntN(3) == 0 {
 		l.mask = score(1)
 	}
-	c := &cutter{layout: l, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
+	c := &cutter{layout: l, end: l.tiles, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
 	c.partKeys = ceilDiv(ceilDiv(max(l.longest, 1), c.splits), keyTile) * keyTile
 	c.splits = ceilDiv(max(l.longest, 1), c.partKeys)
 	if rng.IntN(4) == 0 {
@@ -150,7 +150,11 @@ func checkWindows(c *cutter, p *piece) error {
 		if p.key1-p.key0 > c.mostKeys && c.tooLong(flat) {
 			errs = append(errs, fmt.Errorf("row tile %d visits more than %d keys in one dispatch", flat, c.mostKeys))
 		}
-		r0, r1 := tile*l.tileRows, min((tile+1)*l.tileRows, s.Sq)
+		r0, r1 := max(p.row0, tile*l.tileRows), min(p.row1, (tile+1)*l.tileRows, s.Sq)
+		if r0 >= r1 {
+			errs = append(errs, fmt.Errorf("no row of tile %d is in [%d, %d)", flat, p.row0, p.row1))
+			continue
+		}
 		for _, i := range []int{r0, r1 - 1} {
 			for _, x := range []struct {
 				binding int
@@ -197,17 +201,29 @@ func checkGroup(c *cutter, g *group) error {
 		suspended bool
 		pieces    int
 	}
-	states := make([]state, c.splits)
+	states := make([]map[int]*state, c.splits) // by part and first row
+	rows := map[int]int{}                      // ranges of rows
 	for i := range g.pieces {
 		p := &g.pieces[i]
-		if p.tile != g.tile || p.tiles != g.tiles || p.part < 0 || p.parts < 1 || p.part+p.parts > c.splits || p.key0 < 0 || p.key1 <= p.key0 {
+		if p.tile != g.tile || p.tiles != g.tiles || p.part < 0 || p.parts < 1 || p.part+p.parts > c.splits || p.key0 < 0 || p.key1 <= p.key0 || p.row1 <= p.row0 {
 			return fmt.Errorf("piece %+v of group %d+%d", *p, g.tile, g.tiles)
 		}
 		if err := checkWindows(c, p); err != nil {
 			return err
 		}
+		if end, ok := rows[p.row0]; ok && end != p.row1 {
+			return fmt.Errorf("rows from %d to %d and to %d", p.row0, p.row1, end)
+		}
+		rows[p.row0] = p.row1
 		for part := p.part; part < p.part+p.parts; part++ {
-			s := &states[part]
+			if states[part] == nil {
+				states[part] = map[int]*state{}
+			}
+			s := states[part][p.row0]
+			if s == nil {
+				s = &state{}
+				states[part][p.row0] = s
+			}
 			if s.pieces > 0 && p.key0 != s.at || p.resume != s.suspended || s.pieces > 0 && !s.suspended {
 				return fmt.Errorf("part %d: piece %+v after %+v", part, *p, *s)
 			}
@@ -219,12 +235,33 @@ func checkGroup(c *cutter, g *group) error {
 			*s = state{p.key1, p.suspend, s.pieces + 1}
 		}
 	}
-	for part, s := range states {
-		if s.suspended || s.pieces == 0 {
-			return fmt.Errorf("part %d ends as %+v", part, s)
+	if len(rows) > 1 && g.tiles > 1 {
+		return fmt.Errorf("%d tiles and rows %v", g.tiles, rows)
+	}
+	seq, _, tile := c.locate(g.tile)
+	last := min((tile+1)*c.tileRows, c.seqs[seq].Sq)
+	for at := tile * c.tileRows; at < last; {
+		end, ok := rows[at]
+		if !ok {
+			end, ok = rows[0]
+			ok = ok && len(rows) == 1
 		}
-		if err := nothingIn(c, g, part*c.partKeys+s.at, (part+1)*c.partKeys); err != nil {
-			return err
+		if !ok || end <= at {
+			return fmt.Errorf("row %d is in none of %v", at, rows)
+		}
+		at = end
+	}
+	for part := range states {
+		if len(states[part]) != len(rows) {
+			return fmt.Errorf("part %d has %d ranges of rows of %v", part, len(states[part]), rows)
+		}
+		for _, s := range states[part] {
+			if s.suspended {
+				return fmt.Errorf("part %d ends as %+v", part, s)
+			}
+			if err := nothingIn(c, g, part*c.partKeys+s.at, (part+1)*c.partKeys); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -242,14 +279,16 @@ func nothingIn(c *cutter, g *group, k0, k1 int) error {
 	return nil
 }
 
-// tooWide makes sure that a refusal is right: one row tile and one key of some tensor do not fit.
+// tooWide makes sure that a refusal is right: one row and one key of some tensor do not fit.
 func tooWide(l *layout, flat int) bool {
 	seq, h, tile := l.locate(flat)
 	a := area{seq0: seq, seq1: seq + 1, head0: h, head1: h + 1, row0: tile * l.tileRows, row1: min((tile+1)*l.tileRows, l.seqs[seq].Sq)}
-	for j := range max(l.seqs[seq].Sk, 1) {
-		a.key0, a.key1 = j, min(j+1, l.seqs[seq].Sk)
-		if _, ok, _ := l.windows(a); !ok {
-			return true
+	for i := a.row0; i < min((tile+1)*l.tileRows, l.seqs[seq].Sq); i++ {
+		for j := range max(l.seqs[seq].Sk, 1) {
+			a.row0, a.row1, a.key0, a.key1 = i, i+1, j, min(j+1, l.seqs[seq].Sk)
+			if _, ok, _ := l.windows(a); !ok {
+				return true
+			}
 		}
 	}
 	return false
@@ -258,7 +297,7 @@ func tooWide(l *layout, flat int) bool {
 // TestCuts: whatever the layout, the limits and the budget, the pieces of a call cover it exactly once.
 func TestCuts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 0))
-	var calls, groups, sliced, windowed, refused int
+	var calls, groups, sliced, windowed, inside, refused int
 	for n := range 800 {
 		c := randomCut(rng)
 		if c.tiles == 0 {
@@ -283,6 +322,9 @@ func TestCuts(t *testing.T) {
 			}
 			if len(g.pieces) > 1 {
 				sliced++
+				if g.pieces[0].row1-g.pieces[0].row0 < c.tileRows && len(g.pieces) > 1 && g.pieces[0].row0 != g.pieces[len(g.pieces)-1].row0 {
+					inside++
+				}
 				if len(g.pieces) > c.splits && g.pieces[0].parts == 1 && c.splits > 1 {
 					windowed++
 				}
@@ -294,8 +336,8 @@ func TestCuts(t *testing.T) {
 			at += g.tiles
 		}
 	}
-	t.Logf("%d calls, %d groups, %d of them with sliced keys, %d by windows and split, %d calls refused", calls, groups, sliced, windowed, refused)
-	if sliced < 1000 || windowed < 300 || refused > calls/2 {
+	t.Logf("%d calls, %d groups, %d of them with sliced keys, %d by windows and split, %d with sliced rows, %d calls refused", calls, groups, sliced, windowed, inside, refused)
+	if sliced < 1000 || windowed < 300 || inside < 300 || refused > calls/4 {
 		t.Error("the mix of cuts is too poor to prove anything")
 	}
 }

@@ -24,7 +24,7 @@ func sliceKeys(caps *vk.Caps, op vkattn.Attention, longest, globals int) int {
 	}
 	left, perTile := llvmpipeIterations, 2*keyTile
 	if op.With.Has(vkattn.WithBlocks) {
-		left -= longest / keyTile // the search for the slice's first entry
+		perTile += 2 + bits.Len(uint(longest/keyTile)) // a binary search for each tile
 	}
 	if globals > 0 {
 		perTile += keyTile * (2 + bits.Len(uint(globals))) // a binary search for each key

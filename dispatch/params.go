@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/vkattn/vkattn"
@@ -35,7 +34,6 @@ type params struct {
 	SinkList, SinkBatch                   uint32
 	GlobalList                            uint32
 	BlockList                             uint32
-	BlockBatch, BlockHead                 uint32
 }
 
 // sliceParams is the push constant block of shaders/lib/slice.glsl.
@@ -46,6 +44,7 @@ type sliceParams struct {
 	PartFirst                                                 uint32
 	Phase                                                     uint32
 	StateBase                                                 uint32
+	RowFirst, RowEnd                                          int32
 	QBase, KBase, VBase, OutBase, LseBase, BiasBase, MaskBase uint32
 }
 
@@ -88,13 +87,13 @@ func wordBytes(w []uint32) []byte {
 
 func clamp(x, lo, hi int) int { return max(lo, min(x, hi)) }
 
-// buildParams fills in what does not depend on where the tensors lie.
+// buildParams fills in what does not depend on where the tensors lie, nor on the lists.
 func buildParams(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, splits int) params {
 	p := params{
 		HeadsQ: uint32(op.HeadsQ), HeadsK: uint32(op.HeadsK), HeadsV: uint32(op.HeadsV),
 		Cyclic: uint32(op.HeadMap), Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim),
 		Scale: float32(op.Scale.Value), Softcap: float32(op.Softcap),
-		Sequences: uint32(len(seqs)), TileRows: uint32(tileRows), Chunk: int32(op.Chunk), Splits: uint32(splits),
+		TileRows: uint32(tileRows), Chunk: int32(op.Chunk), Splits: uint32(splits),
 		WindowLeft: int32(op.Window.Left.N), WindowRight: int32(op.Window.Right.N),
 	}
 	for _, f := range []struct {
@@ -114,63 +113,7 @@ func buildParams(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, splits i
 		s := &seqs[0]
 		p.SinkTokens = int32(clamp(s.SinkTokens-s.KBase, 0, reach))
 	}
-	for i := range seqs {
-		p.RowTiles += uint32(ceilDiv(seqs[i].Sq, tileRows))
-	}
 	return p
-}
-
-// buildLists makes the lists that follow the params and notes in p where each begins. Per-head vectors
-// come from host memory.
-func buildLists(op vkattn.Attention, p *params, seqs []vkattn.Sequence, slopes, sinks perHead, blocks *tiledBlocks) []uint32 {
-	var w []uint32
-	p.SequenceList = 0
-	tiles := uint32(0)
-	for i := range seqs {
-		s := &seqs[i]
-		phase := 0
-		if s.Chunk > 0 {
-			phase = ((s.KBase % s.Chunk) + s.Chunk) % s.Chunk
-		}
-		w = append(w, uint32(s.Index), uint32(s.Batch), uint32(s.Q0), uint32(s.K0), uint32(s.Sq), uint32(s.Sk),
-			uint32(int32(clamp(s.Rel, -reach, reach))), uint32(int32(clamp(s.Prefix-s.KBase, -1, reach))), uint32(phase), tiles)
-		tiles += uint32(ceilDiv(s.Sq, int(p.TileRows)))
-	}
-	addHeads := func(v perHead) (list, batch uint32) {
-		list = uint32(len(w))
-		for _, x := range v.values {
-			w = append(w, math.Float32bits(x))
-		}
-		return list, uint32(v.batchStride)
-	}
-	if op.With.Has(vkattn.WithALiBi) {
-		p.SlopeList, p.SlopeBatch = addHeads(slopes)
-	}
-	if op.With.Has(vkattn.WithSinkLogits) {
-		p.SinkList, p.SinkBatch = addHeads(sinks)
-	}
-	if op.With.Has(vkattn.WithGlobal) && len(seqs) > 0 {
-		p.GlobalList = uint32(len(w))
-		for _, g := range seqs[0].Global {
-			// Positions far outside cannot be met by a key, but may be by a row.
-			if local := int(g) - seqs[0].KBase; local > -reach && local < 2*reach-1 {
-				w = append(w, uint32(int32(local)))
-				p.GlobalCount++
-			}
-		}
-	}
-	if blocks != nil {
-		p.BlockList = uint32(len(w))
-		p.BlockBatch, p.BlockHead = uint32(blocks.batchStride), uint32(blocks.headStride)
-		w = blocks.appendTo(w)
-	}
-	return w
-}
-
-// perHead is a [B or 1, Hq] vector.
-type perHead struct {
-	values      []float32
-	batchStride int // Hq, or 0 when the batch shares it
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -20,7 +20,7 @@ const (
 	numBindings
 )
 
-const pushBytes = 60 // sizeof(sliceParams)
+const pushBytes = 68 // sizeof(sliceParams)
 
 // simpleKey is a kernel without tiles: merge and the unfused baseline.
 type simpleKey struct {

@@ -233,27 +233,24 @@ func (r *run) call(c *call) error {
 	if err != nil {
 		return err
 	}
-	var blocks *tiledBlocks
+	splits := 1
+	if !ch.standard {
+		splits = planSplits(&r.be.caps, l.tiles, l.longest, l.widest, r.be.config.Splits)
+	}
+	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), splits), slopes: slopes, sinks: sinks}
+	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
+	setStrides(&s.params, l)
 	if op.With.Has(vkattn.WithBlocks) {
 		sq, sk := c.args.Q.Shape[2], c.args.K.Shape[2]
 		if op.Packed {
 			sq, sk = op.SeqQ, op.SeqK
 		}
-		blocks = tileBlocks(c.args.Blocks, sq, sk, ch.tileRows())
+		s.blocks = newBlockCutter(c.args.Blocks, sq, sk, ch.tileRows())
 	}
-	splits := 1
-	if !ch.standard {
-		splits = planSplits(&r.be.caps, l.tiles, l.longest, l.widest, r.be.config.Splits)
-	}
-	p := buildParams(op, c.seqs, ch.tileRows(), splits)
-	p.Dim, p.ValueDim = uint32(l.q.n), uint32(l.out.n)
-	setStrides(&p, l)
-	lists := buildLists(op, &p, c.seqs, slopes, sinks, blocks)
-
 	if ch.standard {
-		err = r.standard(l, &p, lists, vector)
+		err = r.standard(s, vector)
 	} else {
-		err = r.flash(c.plan, l, &p, lists, vector)
+		err = r.flash(c.plan, s, vector)
 	}
 	for _, h := range home {
 		if err == nil && h != nil {
@@ -275,32 +272,6 @@ func setStrides(p *params, l *layout) {
 		*s.sb, *s.sh, *s.ss = uint32(s.v.sb), uint32(s.v.sh), uint32(s.v.ss)
 	}
 	p.BiasKey, p.MaskKey = uint32(l.bias.sj), uint32(l.mask.sj)
-}
-
-// work writes the params and lists to the start of a new scratch buffer of that many further bytes, and
-// returns it with the offset of those bytes.
-func (r *run) work(p *params, lists []uint32, state int64) (*vk.Buffer, int64, error) {
-	head := bytesOf(p)
-	body := wordBytes(lists)
-	used := (int64(len(head)+len(body)) + 255) / 256 * 256
-	if limit := int64(r.be.caps.Limits.MaxStorageBufferRange); used+state > limit {
-		return nil, 0, fmt.Errorf("dispatch: the lists of this call (sequences, block mask) take %d bytes, the device binds %d at once: %w", used, limit, vkattn.ErrUnsupported)
-	}
-	buf, err := r.hold(used+state, vk.HeapDevice, "scratch")
-	if err != nil {
-		return nil, 0, err
-	}
-	if dst := buf.Bytes(); dst != nil {
-		copy(dst[copy(dst, head):], body)
-		return buf, used, buf.Flush(0, used)
-	}
-	staging, err := r.hold(used, vk.HeapUpload, "staging")
-	if err != nil {
-		return nil, 0, err
-	}
-	dst := staging.Bytes()
-	copy(dst[copy(dst, head):], body)
-	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(head)+len(body)))
 }
 
 // bindings are those of a dispatch; what a kernel does not use shows the work buffer.
@@ -356,7 +327,8 @@ func (r *run) grid(n int) (x, y int) {
 const mergeLanes = 32
 
 // flash runs the fused kernel over all row tiles, group by group.
-func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector bool) error {
+func (r *run) flash(plan *Plan, s *sections, vector bool) error {
+	l, p := s.layout, &s.params
 	key := plan.choice.key
 	if !vector {
 		key = key.scalar()
@@ -370,9 +342,9 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 	}
 	longest := max(l.longest, 1)
 	tileRows := key.tileRows()
-	// The running state and the partial results of one row tile must fit a binding.
-	head := int64(paramWords+len(lists))*4 + 256
-	most := int(max(1, (l.limit-head-l.align)/(int64(tileRows)*int64(key.stateFloats())*4)))
+	// The running state and the partial results of one row tile must fit into half a binding, beside the lists.
+	partState := int64(tileRows) * int64(key.stateFloats()) * 4
+	most := int(max(1, (l.limit/2-l.align)/partState))
 	if n := mergeParts(&r.be.caps, int(p.ValueDim)); n > 0 {
 		most = min(most, n)
 	}
@@ -387,22 +359,16 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
 	split := splits > 1 || r.be.config.SplitKeys > 0
 	p.Splits = uint32(splits)
-	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps), l.tiles),
-		mostKeys: sliceKeys(&r.be.caps, l.op, l.longest, int(p.GlobalCount))}
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps), l.tiles)}
 	if split {
 		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
 	}
 	// The running state of a group that slices its keys.
-	tileState := int64(splits) * int64(tileRows) * int64(key.stateFloats()) * 4
-	for c.fewest > 1 && head+int64(c.fewest)*tileState > l.limit {
+	tileState := int64(splits) * partState
+	for c.fewest > 1 && int64(c.fewest)*tileState > l.limit/2 {
 		c.fewest /= 2
 	}
-	work, stateAt, err := r.work(p, lists, int64(c.fewest)*tileState)
-	if err != nil {
-		return err
-	}
-	var partial *vk.Buffer
-	var partialRows int
+	state := int64(c.fewest) * tileState
 	var merge *vk.Pipeline
 	if split {
 		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes}); err != nil {
@@ -410,7 +376,21 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 		}
 	}
 	r.report.Splits = max(r.report.Splits, splits)
+	var work, partial *vk.Buffer
+	var stateAt int64
+	var partialRows int
 	for at := 0; at < l.tiles; {
+		if at == c.end {
+			sec, err := s.next(at, state)
+			if err != nil {
+				return err
+			}
+			if work, stateAt, err = r.work(&sec, state); err != nil {
+				return err
+			}
+			c.end = sec.end
+			c.mostKeys = sliceKeys(&r.be.caps, l.op, l.longest, int(sec.params.GlobalCount))
+		}
 		budget := r.be.budgetFLOPs()
 		g, err := c.cut(at, budget)
 		if err != nil {
@@ -426,20 +406,13 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 			}
 			partialRows = rows
 		}
+		partials := vk.Binding{Buffer: partial, Range: outBytes}
+		partialState := vk.Binding{Buffer: partial, Offset: outBytes, Range: int64(splits) * int64(rows) * 8}
 		for i := range g.pieces {
 			pc := &g.pieces[i]
-			w := &pc.windows
-			s := sliceParams{TileFirst: uint32(pc.tile), TileCount: uint32(pc.tiles), KeyFirst: int32(pc.key0), KeyEnd: int32(pc.key1),
-				PartKeys: int32(partKeys), PartFirst: uint32(pc.part), StateBase: uint32(stateAt/4) - uint32(paramWords),
-				QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base, OutBase: w[bindOut].base, LseBase: w[bindLSE].base,
-				BiasBase: w[bindBias].base, MaskBase: w[bindMask].base}
-			if pc.resume {
-				s.Phase |= phaseResume
-			}
-			if pc.suspend {
-				s.Phase |= phaseSuspend
-			}
-			b := bindings(work, l, w)
+			s := pc.slice()
+			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
+			b := bindings(work, l, &pc.windows)
 			if key.texels() {
 				for _, i := range []int{bindK, bindV} {
 					b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), vk.TexelRGBA32F
@@ -448,8 +421,7 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 			if split {
 				s.Phase |= phasePartial
 				s.OutBase, s.LseBase = 0, 0
-				b[bindOut] = vk.Binding{Buffer: partial, Range: outBytes}
-				b[bindLSE] = vk.Binding{Buffer: partial, Offset: outBytes, Range: int64(splits) * int64(rows) * 8}
+				b[bindOut], b[bindLSE] = partials, partialState
 			}
 			x, y := r.grid(pc.tiles)
 			if err := r.dispatch(pipeline, b, &s, x, y, pc.parts, pc.cost, budget); err != nil {
@@ -457,12 +429,15 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 			}
 			r.report.Slices++
 		}
-		if split {
-			w := &g.pieces[len(g.pieces)-1].windows
-			b := bindings(work, l, w)
-			b[bindQ] = vk.Binding{Buffer: partial, Range: outBytes}
-			b[bindK] = vk.Binding{Buffer: partial, Offset: outBytes, Range: int64(splits) * int64(rows) * 8}
-			s := sliceParams{TileFirst: uint32(g.tile), TileCount: uint32(g.tiles), OutBase: w[bindOut].base, LseBase: w[bindLSE].base}
+		for i := range g.pieces {
+			// The last piece of the last part, for each range of rows.
+			pc := &g.pieces[i]
+			if !split || pc.suspend || pc.part+pc.parts < splits {
+				continue
+			}
+			s := pc.slice()
+			b := bindings(work, l, &pc.windows)
+			b[bindQ], b[bindK] = partials, partialState
 			x, y := r.grid(rows)
 			if err := r.dispatch(merge, b, &s, x, y, 1, 0, budget); err != nil {
 				return err
@@ -470,6 +445,21 @@ func (r *run) flash(plan *Plan, l *layout, p *params, lists []uint32, vector boo
 		}
 	}
 	return nil
+}
+
+// slice is the push constant block of a piece, but for what it shares with all others.
+func (pc *piece) slice() sliceParams {
+	w := &pc.windows
+	s := sliceParams{TileFirst: uint32(pc.tile), TileCount: uint32(pc.tiles), KeyFirst: int32(pc.key0), KeyEnd: int32(pc.key1), PartFirst: uint32(pc.part),
+		RowFirst: int32(pc.row0), RowEnd: int32(pc.row1), QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base,
+		OutBase: w[bindOut].base, LseBase: w[bindLSE].base, BiasBase: w[bindBias].base, MaskBase: w[bindMask].base}
+	if pc.resume {
+		s.Phase |= phaseResume
+	}
+	if pc.suspend {
+		s.Phase |= phaseSuspend
+	}
+	return s
 }
 
 func addWork(a, b vkattn.Work, first bool) vkattn.Work {

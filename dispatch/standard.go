@@ -12,7 +12,8 @@ const standardLanes = 64
 
 // standard runs the unfused baseline: scores, softmax, values, with the whole score matrix in memory
 // where the device can hold it, otherwise in windows of rows.
-func (r *run) standard(l *layout, p *params, lists []uint32, vector bool) error {
+func (r *run) standard(s *sections, vector bool) error {
+	l, p := s.layout, &s.params
 	var pipes [3]*vk.Pipeline
 	for i, k := range []simpleKey{{"standard_scores", standardLanes, vector}, {"standard_softmax", standardLanes, false}, {"standard_values", standardLanes, false}} {
 		var err error
@@ -22,15 +23,10 @@ func (r *run) standard(l *layout, p *params, lists []uint32, vector bool) error 
 	}
 	stride := ceilDiv(max(l.longest, 1), 4) * 4
 	rowBytes := int64(stride) * 4
-	c := &cutter{layout: l, splits: 1, partKeys: max(l.longest, 1), rowBytes: rowBytes, fewest: 1,
-		mostKeys: sliceKeys(&r.be.caps, l.op, l.longest, int(p.GlobalCount))}
+	c := &cutter{layout: l, splits: 1, partKeys: max(l.longest, 1), rowBytes: rowBytes, fewest: 1}
 	l.allKeys = true
 	if rowBytes+l.align > l.limit {
 		return fmt.Errorf("dispatch: one row of the score matrix takes %d bytes, the device binds %d at once: %w", rowBytes, l.limit, vkattn.ErrUnsupported)
-	}
-	work, _, err := r.work(p, lists, 0)
-	if err != nil {
-		return err
 	}
 	// All rows if that is one allocation, else as many as a binding shows.
 	rows := l.tiles
@@ -43,7 +39,19 @@ func (r *run) standard(l *layout, p *params, lists []uint32, vector bool) error 
 		}
 	}
 	c.maxTiles = min(rows, int(r.be.caps.Limits.MaxComputeWorkGroupCount[1]))
+	var work *vk.Buffer
 	for at := 0; at < l.tiles; {
+		if at == c.end {
+			sec, err := s.next(at, 0)
+			if err != nil {
+				return err
+			}
+			if work, _, err = r.work(&sec, 0); err != nil {
+				return err
+			}
+			c.end = sec.end
+			c.mostKeys = sliceKeys(&r.be.caps, l.op, l.longest, int(sec.params.GlobalCount))
+		}
 		budget := r.be.budgetFLOPs()
 		g, err := c.cut(at, budget)
 		if err != nil {
@@ -59,11 +67,9 @@ func (r *run) standard(l *layout, p *params, lists []uint32, vector bool) error 
 		at += g.tiles
 		step := func(stage, i int, budget float64) error {
 			pc := &g.pieces[i]
-			w := &pc.windows
-			s := sliceParams{TileFirst: uint32(g.tile), TileCount: uint32(g.tiles), KeyFirst: int32(pc.key0), KeyEnd: int32(pc.key1), PartKeys: int32(stride),
-				QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base, OutBase: w[bindOut].base, LseBase: w[bindLSE].base,
-				BiasBase: w[bindBias].base, MaskBase: w[bindMask].base}
-			b := bindings(work, l, w)
+			s := pc.slice()
+			s.Phase, s.PartKeys = 0, int32(stride)
+			b := bindings(work, l, &pc.windows)
 			switch stage {
 			case 0:
 				b[bindOut], s.OutBase = matrix, base

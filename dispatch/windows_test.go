@@ -1,9 +1,7 @@
 package dispatch_test
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
@@ -33,6 +31,8 @@ var wide = []namedCall{
 	{name: "blocks", op: vkattn.Attention{Batch: 2, HeadsQ: 2, SeqQ: 60, SeqK: 5000, HeadDim: 64, With: vkattn.WithBlocks | vkattn.WithLSE}},
 	{name: "window, sink tokens, global", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 700, SeqK: 9000, HeadDim: 64, Window: vkattn.Window{Left: vkattn.Tokens(100)}, SinkTokens: 40, Causal: true, With: vkattn.WithLSE}},
 	{name: "chunk, alibi, softcap", op: vkattn.Attention{Batch: 1, HeadsQ: 2, SeqQ: 40, SeqK: 9000, HeadDim: 64, Chunk: 5000, Softcap: 5, With: vkattn.WithALiBi | vkattn.WithKeyLengths | vkattn.WithLSE}},
+	{name: "a row tile of a bias", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 16, SeqK: 1 << 18, HeadDim: 16, Causal: true, With: vkattn.WithBias | vkattn.WithLSE}},
+	{name: "lists of a block mask", op: vkattn.Attention{Batch: 1, HeadsQ: 64, HeadsK: 1, SeqQ: 1024, SeqK: 4096, HeadDim: 4, With: vkattn.WithBlocks | vkattn.WithSinkLogits | vkattn.WithALiBi}},
 	{name: "3 parts", op: vkattn.Attention{Batch: 2, HeadsQ: 2, HeadsK: 1, SeqQ: 9, SeqK: 9000, HeadDim: 64, Causal: true, With: vkattn.WithLSE | vkattn.WithSinkLogits}, splits: 3},
 	{name: "70 parts", op: vkattn.Attention{Batch: 1, HeadsQ: 4, SeqQ: 20, SeqK: 5000, HeadDim: 64, With: vkattn.WithLSE}, splits: 70},
 }
@@ -75,31 +75,6 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// TestTooWide: what no window can show is refused with the reason, before the outputs are touched.
-func TestTooWide(t *testing.T) {
-	b := open(t, lowered(oneMiB))
-	for _, c := range []namedCall{
-		{name: "a row tile of a bias", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 16, SeqK: 1 << 18, HeadDim: 64, With: vkattn.WithBias}},
-		{name: "the lists of a block mask", op: vkattn.Attention{Batch: 1, HeadsQ: 64, HeadsK: 1, SeqQ: 1024, SeqK: 4096, HeadDim: 4, With: vkattn.WithBlocks}},
-	} {
-		p, err := b.Plan(t.Context(), c.op)
-		if err != nil {
-			t.Fatal(err)
-		}
-		args := c.args(1)
-		_, err = p.Run(t.Context(), args)
-		if !errors.Is(err, vkattn.ErrUnsupported) {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if out := results(&args)[0]; slices.ContainsFunc(out, func(x float32) bool { return x == x }) {
-			t.Errorf("%s: the output was written", c.name)
-		}
-	}
-	args := small.args(1)
-	run(t, b, small.op, args)
-	checkRows(t, small.op, &args, 3)
-}
-
 // TestWindowsOfStridedDeviceTensors: rows far apart in device memory, offsets that no window starts at.
 func TestWindowsOfStridedDeviceTensors(t *testing.T) {
 	op := vkattn.Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 21, SeqK: 70, HeadDim: 64, Causal: true, With: vkattn.WithLSE}
@@ -114,14 +89,14 @@ func TestWindowsOfStridedDeviceTensors(t *testing.T) {
 		on := args
 		for i, x := range []struct{ t, from *vkattn.Tensor }{{&on.Q, &args.Q}, {&on.K, &args.K}, {&on.V, &args.V}, {&on.Out, &args.Out}, {&on.LSE, &args.LSE}} {
 			s := x.from.Shape
-			// Gaps of 37 rows behind each row, and a few elements before the first; the last two tensors out of line with vec4.
-			wide, err := b.NewTensor(vkattn.Float32, [4]int{s[0], s[2], s[1] * 38, s[3]})
+			// Gaps of 237 rows behind each row, and a few elements before the first; the last two tensors out of line with vec4.
+			wide, err := b.NewTensor(vkattn.Float32, [4]int{s[0], s[2], s[1] * 238, s[3]})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer wide.Mem.Close()
 			x.t.Mem, x.t.Offset = wide.Mem, 8
-			x.t.Stride = [4]int{wide.Stride[0], 38 * s[3], wide.Stride[1], 1}
+			x.t.Stride = [4]int{wide.Stride[0], 238 * s[3], wide.Stride[1], 1}
 			if i < 3 {
 				if err := b.Copy(t.Context(), *x.t, *x.from); err != nil {
 					t.Fatal(err)

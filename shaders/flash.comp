@@ -18,7 +18,7 @@
 // the keys of its slice and part. Inside it, each group of LANES invocations has ROWS rows: a lane
 // holds D/LANES elements of their queries and Dv/LANES of their outputs, keys and values stream through
 // registers KEYS at a time. A slice that is not the last leaves the running state (m, l, unnormalised
-// out) in lists[], so the result does not depend on how the keys are cut into slices.
+// out) in state[], so the result does not depend on how the keys are cut into slices.
 //
 // Shared memory: none with subgroups; without, invocations * ROWS * KEYS floats and a little more.
 //
@@ -43,6 +43,7 @@ const uint ALL_KEYS = 15u;
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
+#include "lib/blocks.glsl"
 #include "lib/exchange.glsl"
 
 vec4 query[ROWS * DIM4];
@@ -52,9 +53,14 @@ float running_sum = 0.0;
 
 uint slice_dim(uint x) { return (x * LANES + group_lane()) * 4u; }
 
+// The rows of the tile that this dispatch computes: what is bound may show no others.
+int row_first, row_end;
+
+bool computes(int row) { return row >= row_first && row < row_end; }
+
 void load_query(RowTile tile, int row) {
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        uint i = tile.seq.q0 + uint(min(row + int(r), tile.seq.sq - 1));
+        uint i = tile.seq.q0 + uint(clamp(row + int(r), row_first, row_end - 1));
         uint base = slice.q_base + tile.seq.batch * q_batch + tile.head * q_head + i * q_row;
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
             query[r * DIM4 + x] = load_q(base, slice_dim(x), dim);
@@ -108,35 +114,30 @@ void add_values(uint base, int j, int first, int last, bool full) {
     }
 }
 
-// One row's place in the running state: maximum, sum, then its unnormalised output.
-uint state_row(uint slot) { return slice.state_base + slot * (2u + 4u * LANES * VALUE4); }
+// One row's place in the running state: maximum and sum, then its unnormalised output.
+uint state_row(uint slot) { return slice.state_base + slot * (1u + LANES * VALUE4); }
+uint state_value(uint slot, uint x) { return state_row(slot) + 1u + slice_dim(x) / 4u; }
 
 void resume(uint slot) {
-    uint own = state_row(slot + group_lane() % ROWS);
-    running_max = uintBitsToFloat(lists[own]);
-    running_sum = uintBitsToFloat(lists[own + 1u]);
+    vec4 own = state[state_row(slot + group_lane() % ROWS)];
+    running_max = own.x;
+    running_sum = own.y;
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            uint at = state_row(slot + r) + 2u + slice_dim(x);
-            accumulator[r * VALUE4 + x] = uintBitsToFloat(uvec4(lists[at], lists[at + 1u], lists[at + 2u], lists[at + 3u]));
+            accumulator[r * VALUE4 + x] = state[state_value(slot + r, x)];
         }
     }
 }
 
-void suspend(uint slot) {
-    if (group_lane() < ROWS) {
-        uint own = state_row(slot + group_lane());
-        lists[own] = floatBitsToUint(running_max);
-        lists[own + 1u] = floatBitsToUint(running_sum);
+void suspend(int row, uint slot) {
+    if (group_lane() < ROWS && computes(row + int(group_lane()))) {
+        state[state_row(slot + group_lane())] = vec4(running_max, running_sum, 0.0, 0.0);
     }
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            uint at = state_row(slot + r) + 2u + slice_dim(x);
-            uvec4 bits = floatBitsToUint(accumulator[r * VALUE4 + x]);
-            lists[at] = bits.x;
-            lists[at + 1u] = bits.y;
-            lists[at + 2u] = bits.z;
-            lists[at + 3u] = bits.w;
+        if (computes(row + int(r))) {
+            [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+                state[state_value(slot + r, x)] = accumulator[r * VALUE4 + x];
+            }
         }
     }
 }
@@ -163,7 +164,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
         }
     }
     uint own = group_lane() % ROWS;
-    if (group_lane() < ROWS && row + int(own) < tile.seq.sq) {
+    if (group_lane() < ROWS && computes(row + int(own))) {
         if (partial) {
             lse_data[slice.lse_base + 2u * (slot + own)] = top;
             lse_data[slice.lse_base + 2u * (slot + own) + 1u] = sum;
@@ -175,7 +176,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
     publish(factor, 0u);
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         float f = decay_of(r);
-        if (row + int(r) < tile.seq.sq) {
+        if (computes(row + int(r))) {
             uint base = partial ? slice.out_base + (slot + r) * value_dim
                                 : slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + (tile.seq.q0 + uint(row) + r) * out_row;
             [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
@@ -203,13 +204,15 @@ void main() {
     if ((slice.phase & PHASE_RESUME) != 0u) {
         resume(slot);
     }
+    row_first = max(tile.row, slice.row_first);
+    row_end = min(min(tile.row + int(tile_rows), seq.sq), slice.row_end);
     load_query(tile, row);
 
     int part_key = int(part) * slice.part_keys;
     int key_first = part_key + slice.key_first;
     int key_end = min(part_key + slice.key_end, seq.sk);
-    int p0 = tile.row + seq.rel;
-    int p1 = min(tile.row + int(tile_rows), seq.sq) - 1 + seq.rel;
+    int p0 = row_first + seq.rel;
+    int p1 = row_end - 1 + seq.rel;
     KeyRange range = key_range(seq, p0, p1);
     range.lo = max(range.lo, key_first);
     range.hi = min(range.hi, key_end);
@@ -218,53 +221,52 @@ void main() {
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
     float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
     bool row_global = is_global(position);
-    uint bias_at = 0u, mask_at = 0u, entry = 0u, entry_end = 0u;
+    uint bias_at = 0u, mask_at = 0u;
+    uvec2 entries = uvec2(0u);
     if (DATA_MASKS) {
-        uint i = uint(min(position - seq.rel, seq.sq - 1));
+        uint i = uint(clamp(position - seq.rel, row_first, row_end - 1));
         bias_at = slice.bias_base + seq.index * bias_batch + tile.head * bias_head + i * bias_row;
         mask_at = slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row;
         if ((flags & FLAG_BLOCKS) != 0u) {
-            uint at = block_list + seq.index * block_batch + tile.head * block_head + uint(tile.row) / tile_rows;
-            entry = lists[at];
-            entry_end = lists[at + 1u];
+            entries = block_entries(slice.tile_first + index);
         }
     }
 
     int next = range.lo / int(KEY_TILE);
     for (;;) {
-        // The next tile, and for a block list: 2 bits of kind (1: masks hide nothing there, 2: row bits follow).
         uint kind = 0u, row_bits = 0xffffffffu;
         next = next_tile(range, next, int(KEY_TILE));
         if (next == FAR) {
             break;
         }
         if (DATA_MASKS && (flags & FLAG_BLOCKS) != 0u) {
-            while (entry < entry_end && int(lists[entry] >> 2u) < next) {
-                entry += 2u;
+            if (entries.x < entries.y && int(lists[entries.x] >> 2u) < next) {
+                entries.x = seek_block(entries, next);
             }
-            if (entry >= entry_end) {
+            if (entries.x >= entries.y) {
                 break;
             }
-            if (int(lists[entry] >> 2u) > next) {
-                next = int(lists[entry] >> 2u);
+            if (int(lists[entries.x] >> 2u) > next) {
+                next = int(lists[entries.x] >> 2u);
                 continue;
             }
-            kind = lists[entry] & 3u;
-            if ((kind & 2u) != 0u) {
-                row_bits = lists[lists[entry + 1u] + row_group() * ROWS + group_lane() % ROWS];
+            kind = lists[entries.x] & 3u;
+            if ((kind & BLOCK_BITS) != 0u) {
+                row_bits = lists[lists[entries.x + 1u] + row_group() * ROWS + group_lane() % ROWS];
             }
+            entries.x += 2u;
         }
         int tile_first = next * int(KEY_TILE);
         next++;
         bool full = tile_first >= key_first && tile_first + int(KEY_TILE) <= key_end &&
                     all_visible(seq, p0, p1, tile_first, tile_first + int(KEY_TILE) - 1);
-        bool data = DATA_MASKS && ((flags & (FLAG_BIAS | FLAG_MASK)) != 0u || (kind & 2u) != 0u);
+        bool data = DATA_MASKS && ((flags & (FLAG_BIAS | FLAG_MASK)) != 0u || (kind & BLOCK_BITS) != 0u);
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
             int j = tile_first + int(c0);
             multiply_keys(k_base, j, key_first, key_end - 1);
             gather();
-            // Rows behind the sequence see nothing: they may not bring in what no real row sees.
-            uint seen = position - seq.rel < seq.sq || (full && !data) ? ALL_KEYS : 0u;
+            // Rows that are not computed see nothing: they may not bring in what no other row sees.
+            uint seen = computes(position - seq.rel) || (full && !data) ? ALL_KEYS : 0u;
             [[unroll]] for (uint c = 0u; c < KEYS; c++) {
                 scores[c] = score(scores[c], slope, position, j + int(c));
             }
@@ -280,7 +282,7 @@ void main() {
                 seen &= row_bits >> c0;
                 [[unroll]] for (uint c = 0u; c < KEYS; c++) {
                     uint key = uint(clamp(j + int(c), key_first, key_end - 1));
-                    if ((flags & FLAG_MASK) != 0u && (kind & 1u) == 0u && !load_mask(mask_at + key * mask_key)) {
+                    if ((flags & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at + key * mask_key)) {
                         seen &= ~(1u << c);
                     }
                     if ((flags & FLAG_BIAS) != 0u) {
@@ -310,7 +312,7 @@ void main() {
     }
 
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
-        suspend(slot);
+        suspend(row, slot);
     } else {
         finish(tile, row, slot, (slice.phase & PHASE_PARTIAL) != 0u);
     }

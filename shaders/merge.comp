@@ -29,7 +29,7 @@ void main() {
     }
     RowTile tile = find_row_tile(slice.tile_first + slot / tile_rows);
     int row = tile.row + int(slot % tile_rows);
-    if (row >= tile.seq.sq) {
+    if (row < slice.row_first || row >= min(tile.seq.sq, slice.row_end)) {
         return;
     }
     float top = LOWEST;

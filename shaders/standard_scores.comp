@@ -16,26 +16,19 @@ layout(constant_id = 5) const bool VECTOR = true;
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
+#include "lib/blocks.glsl"
 
 // block_keeps: the block list of the row lists key j; mask says whether boolean masks still apply there.
-bool block_keeps(RowTile tile, int j, out bool mask) {
-    uint at = block_list + tile.seq.index * block_batch + tile.head * block_head + uint(tile.row);
-    uint lo = lists[at], hi = lists[at + 1u];
-    while (lo < hi) {
-        uint mid = lo + ((hi - lo) / 4u) * 2u;
-        int key_tile = int(lists[mid] >> 2u);
-        if (key_tile == j / 32) {
-            uint kind = lists[mid] & 3u;
-            mask = (kind & 1u) == 0u;
-            return (kind & 2u) == 0u || (lists[lists[mid + 1u]] >> uint(j % 32) & 1u) != 0u;
-        }
-        if (key_tile < j / 32) {
-            lo = mid + 2u;
-        } else {
-            hi = mid;
-        }
+bool block_keeps(uint flat_tile, int j, out bool mask) {
+    uvec2 entries = block_entries(flat_tile);
+    uint entry = seek_block(entries, j / 32);
+    mask = true;
+    if (entry >= entries.y || int(lists[entry] >> 2u) != j / 32) {
+        return false;
     }
-    return false;
+    uint kind = lists[entry] & 3u;
+    mask = (kind & BLOCK_FULL) == 0u;
+    return (kind & BLOCK_BITS) == 0u || (lists[lists[entry + 1u]] >> uint(j % 32) & 1u) != 0u;
 }
 
 void main() {
@@ -62,7 +55,7 @@ void main() {
     bool keep = visible(seq, p, is_global(p), j);
     bool mask = true;
     if ((flags & FLAG_BLOCKS) != 0u) {
-        keep = block_keeps(tile, j, mask) && keep;
+        keep = block_keeps(slice.tile_first + index, j, mask) && keep;
     }
     if ((flags & FLAG_MASK) != 0u && mask) {
         keep = load_mask(slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row + key * mask_key) && keep;

@@ -29,10 +29,12 @@ layout(std430, set = 0, binding = 0) buffer Work {
     uint slope_list, slope_batch;       // slope_batch 0: shared by the batch
     uint sink_list, sink_batch;
     uint global_list;       // ascending local key positions
-    uint block_list;        // start offsets of the row tiles' entry lists, one more than there are
-    uint block_batch, block_head;       // strides of the start offsets; 0: shared
+    uint block_list;        // first and end entry of each flat row tile, as if those of tile 0 were here
     uint lists[];
 };
+
+// The running state lies behind the lists.
+layout(std430, set = 0, binding = 0) buffer State { vec4 state[]; };
 
 const uint FLAG_CAUSAL = 1u;
 const uint FLAG_LEFT = 2u;          // the window is bounded on the left

@@ -8,7 +8,9 @@ layout(push_constant) uniform Slice {
     int part_keys;      // keys of one part of a split; a row's stride in the unfused kernels
     uint part_first;    // part of the first workgroup in z
     uint phase;         // PHASE_*
-    uint state_base;    // where the running state lies in lists[]
+    uint state_base;    // where the running state lies in state[]
+    int row_first;      // rows [row_first, row_end) of every sequence; the others are left alone
+    int row_end;
     uint q_base, k_base, v_base, out_base, lse_base, bias_base, mask_base;
 } slice;
 

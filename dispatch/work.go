@@ -1,0 +1,163 @@
+package dispatch
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// section is the content of one work buffer: the params, and the lists for flat row tiles [tile, end).
+type section struct {
+	tile, end int
+	params    params
+	lists     []uint32
+}
+
+// sections makes the work buffers of a call, one after the other: usually one is all, more are needed where
+// the lists (sequences, block lists) exceed what a binding shows.
+type sections struct {
+	*layout
+	params        params // but for the lists
+	slopes, sinks perHead
+	blocks        *blockCutter // nil: no block mask
+}
+
+// perHead is a [B or 1, Hq] vector.
+type perHead struct {
+	values      []float32
+	batchStride int // Hq, or 0 when the batch shares it
+}
+
+// next makes the section that starts at flat row tile a: as many row tiles as find room in a binding
+// beside so many further bytes.
+func (s *sections) next(a int, further int64) (section, error) {
+	sec := section{tile: a, end: a, params: s.params}
+	p := &sec.params
+	room := int((s.limit - further - 256) / 4)
+	if s.op.With.Has(vkattn.WithGlobal) {
+		for _, g := range s.seqs[0].Global {
+			// Positions far outside cannot be met by a key, but may be by a row.
+			if local := int(g) - s.seqs[0].KBase; local > -reach && local < 2*reach-1 {
+				sec.lists = append(sec.lists, uint32(int32(local)))
+				p.GlobalCount++
+			}
+		}
+	}
+	vectors := []struct {
+		perHead
+		list, batch *uint32
+		words       []uint32
+	}{{s.slopes, &p.SlopeList, &p.SlopeBatch, nil}, {s.sinks, &p.SinkList, &p.SinkBatch, nil}}
+	used := paramWords + len(sec.lists)
+	perSequence := sequenceWords
+	for i := range vectors {
+		v := &vectors[i]
+		if *v.batch = uint32(v.batchStride); v.batchStride == 0 {
+			v.words = appendFloats(v.words, v.values)
+			used += len(v.words)
+		}
+		perSequence += v.batchStride
+	}
+	var table []uint32 // of sequences
+	var blocks tiledBlocks
+	seq0, _, _ := s.locate(a)
+	for i := seq0; i < len(s.seqs); i++ {
+		used += perSequence
+		if used+blocks.words() > room {
+			break
+		}
+		from, end := max(a, s.first[i]), s.first[i+1]
+		if s.blocks != nil {
+			end = s.addBlocks(&blocks, from, end, room-used)
+		}
+		if end == from && from < s.first[i+1] {
+			break
+		}
+		table = appendSequence(table, &s.seqs[i], s.first[i]/s.op.HeadsQ)
+		for k := range vectors {
+			v := &vectors[k]
+			n := v.batchStride
+			v.words = appendFloats(v.words, v.values[i*n:(i+1)*n])
+		}
+		p.Sequences++
+		p.RowTiles = uint32(s.first[i+1] / s.op.HeadsQ)
+		if sec.end = end; end < s.first[i+1] {
+			break
+		}
+	}
+	if sec.end == a {
+		return sec, fmt.Errorf("dispatch: the lists of a single row tile (sequence, global tokens, block mask) exceed the %d bytes that the device binds at once: %w", s.limit, vkattn.ErrUnsupported)
+	}
+	add := func(words []uint32) uint32 {
+		at := uint32(len(sec.lists))
+		sec.lists = append(sec.lists, words...)
+		return at
+	}
+	p.SequenceList = add(table)
+	for i := range vectors {
+		v := &vectors[i]
+		*v.list = add(v.words) - uint32(seq0*v.batchStride)
+	}
+	if s.blocks != nil {
+		p.BlockList = uint32(len(sec.lists)) - 2*uint32(a)
+		sec.lists = blocks.appendTo(sec.lists)
+	}
+	return sec, nil
+}
+
+// addBlocks adds the block lists of flat row tiles [from, end) as long as all of them take at most room
+// words, and returns the end of those that it has added.
+func (s *sections) addBlocks(t *tiledBlocks, from, end, room int) int {
+	for flat := from; flat < end; flat++ {
+		seq, head, tile := s.locate(flat)
+		before := *t
+		if s.blocks.add(t, s.seqs[seq].Index, head, tile); t.words() > room {
+			*t = before
+			return flat
+		}
+	}
+	return end
+}
+
+func appendFloats(w []uint32, values []float32) []uint32 {
+	for _, x := range values {
+		w = append(w, math.Float32bits(x))
+	}
+	return w
+}
+
+// appendSequence adds the entry of a sequence that shaders/lib/sequence.glsl reads; tiles counts the row tiles
+// of one head before it.
+func appendSequence(w []uint32, s *vkattn.Sequence, tiles int) []uint32 {
+	phase := 0
+	if s.Chunk > 0 {
+		phase = ((s.KBase % s.Chunk) + s.Chunk) % s.Chunk
+	}
+	return append(w, uint32(s.Index), uint32(s.Batch), uint32(s.Q0), uint32(s.K0), uint32(s.Sq), uint32(s.Sk),
+		uint32(int32(clamp(s.Rel, -reach, reach))), uint32(int32(clamp(s.Prefix-s.KBase, -1, reach))), uint32(phase), uint32(tiles))
+}
+
+// work writes a section to the start of a new scratch buffer of that many further bytes, and returns it with
+// the offset of those bytes.
+func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
+	head := bytesOf(&s.params)
+	body := wordBytes(s.lists)
+	used := (int64(len(head)+len(body)) + 255) / 256 * 256
+	buf, err := r.hold(used+further, vk.HeapDevice, "scratch")
+	if err != nil {
+		return nil, 0, err
+	}
+	if dst := buf.Bytes(); dst != nil {
+		copy(dst[copy(dst, head):], body)
+		return buf, used, buf.Flush(0, used)
+	}
+	staging, err := r.hold(used, vk.HeapUpload, "staging")
+	if err != nil {
+		return nil, 0, err
+	}
+	dst := staging.Bytes()
+	copy(dst[copy(dst, head):], body)
+	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(head)+len(body)))
+}
