@@ -23,7 +23,8 @@ type kernelKey struct {
 	Lanes, Rows   uint32
 	Dim4, Value4  uint32
 	Vector        bool
-	DataMasks     bool
+	Extras        bool   // softcap, ALiBi, bias, boolean or block masks
+	Whole         bool   // a row group is a whole subgroup
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -32,7 +33,7 @@ type kernelKey struct {
 func (k kernelKey) spec() []vk.SpecConstant {
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
-		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.DataMasks)},
+		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.Extras)}, {ID: 7, Value: b2u(k.Whole)},
 	}
 }
 
@@ -116,8 +117,8 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 	if op.HeadDim > maxHeadDim || op.ValueDim > maxHeadDim {
 		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("head sizes %d and %d, the kernels go up to %d", op.HeadDim, op.ValueDim, maxHeadDim)})
 	}
-	if n := caps.Limits.MaxPerStageStorageBuffers; n > 0 && n < numBindings { // 0: a record does not say
-		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("needs %d storage buffers in a stage, the device has %d", numBindings, n)})
+	if n := caps.Limits.MaxPerStageStorageBuffers; n > 0 && n < numStorage { // 0: a record does not say
+		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("needs %d storage buffers in a stage, the device has %d", numStorage, n)})
 	}
 	if n := caps.Limits.MaxPushConstantsSize; n < pushBytes {
 		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("needs %d bytes of push constants, the device has %d", pushBytes, n)})
@@ -182,7 +183,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	software := caps.DeviceType == "cpu"
 	sg := caps.Subgroup
 	smallest := sg.Size
-	key = kernelKey{Variant: variant, Vector: true, DataMasks: op.With&dataMasks != 0}
+	key = kernelKey{Variant: variant, Vector: true, Extras: op.Softcap > 0 || op.With&extras != 0}
 
 	lanes := 8
 	switch {
@@ -206,6 +207,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 		lanes = min(lanes, int(prevPow2(smallest)))
 	}
 	key.Lanes = uint32(lanes)
+	key.Whole = path == "subgroup" && sg.Min == sg.Max && key.Lanes == sg.Size
 	key.Dim4 = uint32(ceilDiv(d, 4*lanes))
 	key.Value4 = uint32(ceilDiv(dv, 4*lanes))
 	// A lane holds rows * (dim4 + value4) vec4 of queries and outputs in registers.
@@ -259,7 +261,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	}
 }
 
-const dataMasks = vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
+const extras = vkattn.WithALiBi | vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
 
 func missingOps(sg vk.Subgroup, ops ...string) string {
 	if !sg.Compute {

@@ -18,7 +18,7 @@ func TestShaderInterfaces(t *testing.T) {
 		if err := spirv.CheckPush(m.Info, sliceParams{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := spirv.CheckBlock(m.Info, "Work", params{}); err != nil {
+		if err := spirv.CheckBlock(m.Info, "Params", params{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, b := range m.Info.Bindings {
@@ -30,7 +30,7 @@ func TestShaderInterfaces(t *testing.T) {
 	if unsafe.Sizeof(sliceParams{}) != pushBytes {
 		t.Errorf("pushBytes is %d, sliceParams has %d", pushBytes, unsafe.Sizeof(sliceParams{}))
 	}
-	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "DATA_MASKS": 6}
+	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "EXTRAS": 6, "WHOLE": 7}
 	for _, r := range rungs {
 		m, err := shaders.Load(r.variant)
 		if err != nil {

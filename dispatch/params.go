@@ -67,7 +67,8 @@ const (
 )
 
 const (
-	paramWords    = int(unsafe.Sizeof(params{}) / 4)
+	paramBytes    = (int64(unsafe.Sizeof(params{})) + 15) / 16 * 16
+	paramWords    = int(paramBytes / 4) // before the lists in a work buffer
 	sequenceWords = 10
 	keyTile       = 32      // KEY_TILE of flash.comp
 	reach         = 1 << 30 // relative positions beyond it compare like it

@@ -17,7 +17,9 @@ const (
 	bindLSE
 	bindBias
 	bindMask
-	numBindings
+	numStorage             // of them are storage buffers
+	bindParams  = iota - 1 // the head of the work buffer again, as a uniform buffer
+	numBindings = iota - 1
 )
 
 const pushBytes = 68 // sizeof(sliceParams)
@@ -54,7 +56,7 @@ func (p *pipelines) get(key any, warm func(*vk.Pipeline) error) (*vk.Pipeline, e
 	}
 	p.mu.Unlock()
 	e.once.Do(func() {
-		spec := vk.PipelineSpec{Bindings: numBindings, PushBytes: pushBytes}
+		spec := vk.PipelineSpec{Bindings: numBindings, Uniforms: 1 << bindParams, PushBytes: pushBytes}
 		switch k := key.(type) {
 		case kernelKey:
 			spec.Name, spec.Spec = k.Variant, k.spec()

@@ -95,8 +95,8 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 		return fmt.Errorf("%d invocations for %d lanes", k.Invocations, k.Lanes)
 	case int(4*k.Lanes*k.Dim4) < ch.op.HeadDim, int(4*k.Lanes*k.Value4) < ch.op.ValueDim:
 		return fmt.Errorf("tile of %d and %d for head sizes %d and %d", 4*k.Lanes*k.Dim4, 4*k.Lanes*k.Value4, ch.op.HeadDim, ch.op.ValueDim)
-	case k.DataMasks != (ch.op.With&dataMasks != 0):
-		return errors.New("data masks compiled in or out by mistake")
+	case k.Extras != (ch.op.Softcap > 0 || ch.op.With&extras != 0):
+		return errors.New("extras compiled in or out by mistake")
 	}
 	if ch.path != "subgroup" {
 		if k.SubgroupSize != 0 || k.FullSubgroups {
@@ -184,7 +184,7 @@ func TestPlansForRecordedDevices(t *testing.T) {
 	p := testPlanner(t)
 	for _, r := range records {
 		if n := &r.Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
-			*n = numBindings // not on record
+			*n = numStorage // not on record
 		}
 		for d := 1; d <= maxHeadDim; d += 5 {
 			for _, dv := range []int{d, maxHeadDim + 1 - d} {

@@ -278,6 +278,7 @@ func setStrides(p *params, l *layout) {
 func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
 	b := make([]vk.Binding, numBindings)
 	workRange := min(work.Size(), l.limit)
+	b[bindParams] = vk.Binding{Buffer: work, Range: paramBytes}
 	for i, v := range []*view{nil, &l.q, &l.k, &l.v, &l.out, &l.lse, &l.bias, &l.mask} {
 		if v != nil && v.given() && w[i].size > 0 {
 			b[i] = vk.Binding{Buffer: v.buf, Offset: w[i].off, Range: w[i].size}

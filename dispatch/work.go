@@ -8,11 +8,11 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// section is the content of one work buffer: the params, and the lists for flat row tiles [tile, end).
+// section is the content of one work buffer: the params, and behind them the lists for flat row tiles [tile, end).
 type section struct {
 	tile, end int
 	params    params
-	lists     []uint32
+	words     []uint32
 }
 
 // sections makes the work buffers of a call, one after the other: usually one is all, more are needed where
@@ -35,12 +35,14 @@ type perHead struct {
 func (s *sections) next(a int, further int64) (section, error) {
 	sec := section{tile: a, end: a, params: s.params}
 	p := &sec.params
+	sec.words = make([]uint32, paramWords)
+	p.GlobalList = uint32(len(sec.words))
 	room := int((s.limit - further - 256) / 4)
 	if s.op.With.Has(vkattn.WithGlobal) {
 		for _, g := range s.seqs[0].Global {
 			// Positions far outside cannot be met by a key, but may be by a row.
 			if local := int(g) - s.seqs[0].KBase; local > -reach && local < 2*reach-1 {
-				sec.lists = append(sec.lists, uint32(int32(local)))
+				sec.words = append(sec.words, uint32(int32(local)))
 				p.GlobalCount++
 			}
 		}
@@ -50,7 +52,7 @@ func (s *sections) next(a int, further int64) (section, error) {
 		list, batch *uint32
 		words       []uint32
 	}{{s.slopes, &p.SlopeList, &p.SlopeBatch, nil}, {s.sinks, &p.SinkList, &p.SinkBatch, nil}}
-	used := paramWords + len(sec.lists)
+	used := len(sec.words)
 	perSequence := sequenceWords
 	for i := range vectors {
 		v := &vectors[i]
@@ -91,8 +93,8 @@ func (s *sections) next(a int, further int64) (section, error) {
 		return sec, fmt.Errorf("dispatch: the lists of a single row tile (sequence, global tokens, block mask) exceed the %d bytes that the device binds at once: %w", s.limit, vkattn.ErrUnsupported)
 	}
 	add := func(words []uint32) uint32 {
-		at := uint32(len(sec.lists))
-		sec.lists = append(sec.lists, words...)
+		at := uint32(len(sec.words))
+		sec.words = append(sec.words, words...)
 		return at
 	}
 	p.SequenceList = add(table)
@@ -101,9 +103,10 @@ func (s *sections) next(a int, further int64) (section, error) {
 		*v.list = add(v.words) - uint32(seq0*v.batchStride)
 	}
 	if s.blocks != nil {
-		p.BlockList = uint32(len(sec.lists)) - 2*uint32(a)
-		sec.lists = blocks.appendTo(sec.lists)
+		p.BlockList = uint32(len(sec.words)) - 2*uint32(a)
+		sec.words = blocks.appendTo(sec.words)
 	}
+	copy(wordBytes(sec.words), bytesOf(p))
 	return sec, nil
 }
 
@@ -142,22 +145,20 @@ func appendSequence(w []uint32, s *vkattn.Sequence, tiles int) []uint32 {
 // work writes a section to the start of a new scratch buffer of that many further bytes, and returns it with
 // the offset of those bytes.
 func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
-	head := bytesOf(&s.params)
-	body := wordBytes(s.lists)
-	used := (int64(len(head)+len(body)) + 255) / 256 * 256
+	content := wordBytes(s.words)
+	used := (int64(len(content)) + 255) / 256 * 256
 	buf, err := r.hold(used+further, vk.HeapDevice, "scratch")
 	if err != nil {
 		return nil, 0, err
 	}
 	if dst := buf.Bytes(); dst != nil {
-		copy(dst[copy(dst, head):], body)
+		copy(dst, content)
 		return buf, used, buf.Flush(0, used)
 	}
 	staging, err := r.hold(used, vk.HeapUpload, "staging")
 	if err != nil {
 		return nil, 0, err
 	}
-	dst := staging.Bytes()
-	copy(dst[copy(dst, head):], body)
-	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(head)+len(body)))
+	copy(staging.Bytes(), content)
+	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(content)))
 }

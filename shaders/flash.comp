@@ -31,7 +31,8 @@ layout(constant_id = 2) const uint ROWS = 8;     // 1, 2, 4 or 8, at most LANES
 layout(constant_id = 3) const uint DIM4 = 2;     // vec4 per lane of a query or key row: D <= 4*LANES*DIM4
 layout(constant_id = 4) const uint VALUE4 = 2;   // the same of a value row
 layout(constant_id = 5) const bool VECTOR = true;
-layout(constant_id = 6) const bool DATA_MASKS = false;  // bias, boolean and block masks compiled in
+layout(constant_id = 6) const bool EXTRAS = false;      // softcap, ALiBi, bias, boolean and block masks compiled in
+layout(constant_id = 7) const bool WHOLE = false;       // a row group is a whole subgroup
 
 const uint KEYS = 4u;           // keys of one step
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
@@ -51,6 +52,9 @@ vec4 accumulator[ROWS * VALUE4];
 float running_max = LOWEST;     // of the owned row
 float running_sum = 0.0;
 
+// Reading a parameter in the inner loop is dear on drivers that cannot tell that it never changes.
+uint query_dim, out_dim, k_stride, v_stride;
+
 uint slice_dim(uint x) { return (x * LANES + group_lane()) * 4u; }
 
 // The rows of the tile that this dispatch computes: what is bound may show no others.
@@ -63,19 +67,25 @@ void load_query(RowTile tile, int row) {
         uint i = tile.seq.q0 + uint(clamp(row + int(r), row_first, row_end - 1));
         uint base = slice.q_base + tile.seq.batch * q_batch + tile.head * q_head + i * q_row;
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            query[r * DIM4 + x] = load_q(base, slice_dim(x), dim);
+            query[r * DIM4 + x] = inside(load_q(base, slice_dim(x), query_dim), slice_dim(x), query_dim);
         }
     }
 }
 
 void multiply_keys(uint base, int j, int first, int last) {
+    vec4 keys[KEYS * DIM4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + uint(clamp(j + int(c), first, last)) * k_row;
+        uint row = base + uint(clamp(j + int(c), first, last)) * k_stride;
+        [[unroll]] for (uint x = 0u; x < DIM4; x++) {
+            keys[c * DIM4 + x] = inside(load_k(row, slice_dim(x), query_dim), slice_dim(x), query_dim);
+        }
+    }
+    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             products[c * MAX_ROWS + r] = 0.0;
         }
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            vec4 key = load_k(row, slice_dim(x), dim);
+            vec4 key = keys[c * DIM4 + x];
             [[unroll]] for (uint r = 0u; r < ROWS; r++) {
                 vec4 a = query[r * DIM4 + x];
                 float sum = products[c * MAX_ROWS + r];
@@ -88,28 +98,29 @@ void multiply_keys(uint base, int j, int first, int last) {
     }
 }
 
-void add_values(uint base, int j, int first, int last, bool full) {
-    float decays[MAX_ROWS];
-    float w[KEYS * MAX_ROWS];
-    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        decays[r] = decay_of(r);
-        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-            w[c * MAX_ROWS + r] = weight(c, r);
-        }
+void add_values(uint base, int j, int first, int last) {
+    uint seen = seen_by_group();
+    vec4 values[KEYS * VALUE4];
+    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+        uint row = base + uint(clamp(j + int(c), first, last)) * v_stride;
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            accumulator[r * VALUE4 + x] *= decays[r];
+            vec4 value = load_v(row, slice_dim(x), out_dim);
+            // A key that nobody here sees may hold anything, NaN included.
+            values[c * VALUE4 + x] = (seen >> c & 1u) != 0u ? value : vec4(0.0);
         }
     }
-    uint seen = full ? ALL_KEYS : seen_by_group();
-    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + uint(clamp(j + int(c), first, last)) * v_row;
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        float decay = decay_of(r);
+        float w[KEYS];
+        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+            w[c] = weight(c, r);
+        }
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            vec4 value = load_v(row, slice_dim(x), value_dim);
-            // A key that nobody here sees may hold anything, NaN included.
-            value = (seen >> c & 1u) != 0u ? value : vec4(0.0);
-            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-                accumulator[r * VALUE4 + x] += w[c * MAX_ROWS + r] * value;
+            vec4 sum = accumulator[r * VALUE4 + x] * decay;
+            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                sum += w[c] * values[c * VALUE4 + x];
             }
+            accumulator[r * VALUE4 + x] = sum;
         }
     }
 }
@@ -204,6 +215,12 @@ void main() {
     if ((slice.phase & PHASE_RESUME) != 0u) {
         resume(slot);
     }
+    query_dim = dim;
+    out_dim = value_dim;
+    k_stride = k_row;
+    v_stride = v_row;
+    float factor = scale;
+    uint masks = flags, mask_stride = mask_key, bias_stride = bias_key;
     row_first = max(tile.row, slice.row_first);
     row_end = min(min(tile.row + int(tile_rows), seq.sq), slice.row_end);
     load_query(tile, row);
@@ -219,11 +236,11 @@ void main() {
 
     uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
-    float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
+    float slope = EXTRAS && (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
     bool row_global = is_global(position);
     uint bias_at = 0u, mask_at = 0u;
     uvec2 entries = uvec2(0u);
-    if (DATA_MASKS) {
+    if (EXTRAS) {
         uint i = uint(clamp(position - seq.rel, row_first, row_end - 1));
         bias_at = slice.bias_base + seq.index * bias_batch + tile.head * bias_head + i * bias_row;
         mask_at = slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row;
@@ -239,7 +256,7 @@ void main() {
         if (next == FAR) {
             break;
         }
-        if (DATA_MASKS && (flags & FLAG_BLOCKS) != 0u) {
+        if (EXTRAS && (flags & FLAG_BLOCKS) != 0u) {
             if (entries.x < entries.y && int(lists[entries.x] >> 2u) < next) {
                 entries.x = seek_block(entries, next);
             }
@@ -258,35 +275,23 @@ void main() {
         }
         int tile_first = next * int(KEY_TILE);
         next++;
-        bool full = tile_first >= key_first && tile_first + int(KEY_TILE) <= key_end &&
-                    all_visible(seq, p0, p1, tile_first, tile_first + int(KEY_TILE) - 1);
-        bool data = DATA_MASKS && ((flags & (FLAG_BIAS | FLAG_MASK)) != 0u || (kind & BLOCK_BITS) != 0u);
+        // Rows that are not computed see nothing: they may not bring in what no other row sees.
+        uint bits = computes(position - seq.rel) ? seen_keys(seq, position, row_global, tile_first, key_first, key_end) & row_bits : 0u;
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
             int j = tile_first + int(c0);
             multiply_keys(k_base, j, key_first, key_end - 1);
             gather();
-            // Rows that are not computed see nothing: they may not bring in what no other row sees.
-            uint seen = computes(position - seq.rel) || (full && !data) ? ALL_KEYS : 0u;
+            uint seen = bits >> c0 & ALL_KEYS;
             [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-                scores[c] = score(scores[c], slope, position, j + int(c));
-            }
-            if (!full) {
-                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-                    int key = j + int(c);
-                    if (key < key_first || key >= key_end || !visible(seq, position, row_global, key)) {
-                        seen &= ~(1u << c);
-                    }
-                }
-            }
-            if (data) {
-                seen &= row_bits >> c0;
-                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                scores[c] *= factor;
+                if (EXTRAS) {
+                    scores[c] = score(scores[c], slope, position, j + int(c));
                     uint key = uint(clamp(j + int(c), key_first, key_end - 1));
-                    if ((flags & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at + key * mask_key)) {
+                    if ((masks & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at + key * mask_stride)) {
                         seen &= ~(1u << c);
                     }
-                    if ((flags & FLAG_BIAS) != 0u) {
-                        float bias = bias_data[bias_at + key * bias_key];
+                    if ((masks & FLAG_BIAS) != 0u) {
+                        float bias = bias_data[bias_at + key * bias_stride];
                         scores[c] += bias;
                         if (bias == minus_infinity()) {
                             seen &= ~(1u << c);
@@ -307,7 +312,7 @@ void main() {
                 running_sum += weights[c];
             }
             publish(decay, seen);
-            add_values(v_base, j, key_first, key_end - 1, full && !data);
+            add_values(v_base, j, key_first, key_end - 1);
         }
     }
 

@@ -47,11 +47,11 @@ void main() {
     uint k = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + (seq.k0 + key) * k_row;
     float product = 0.0;
     for (uint d = 0u; d < dim; d += 4u) {
-        product += dot(load_q(q, d, dim), load_k(k, d, dim));
+        product += dot(inside(load_q(q, d, dim), d, dim), inside(load_k(k, d, dim), d, dim));
     }
     int p = tile.row + seq.rel;
     float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
-    float s = score(product, slope, p, j);
+    float s = score(product * scale, slope, p, j);
     bool keep = visible(seq, p, is_global(p), j);
     bool mask = true;
     if ((flags & FLAG_BLOCKS) != 0u) {

@@ -53,7 +53,7 @@ func handleOf[H any](v C.uint64_t) (h H) {
 	return h
 }
 
-const bufferUsage = C.uint32_t(goki.BufferUsageTransferSrcBit | goki.BufferUsageTransferDstBit | goki.BufferUsageStorageBufferBit)
+const bufferUsage = C.uint32_t(goki.BufferUsageTransferSrcBit | goki.BufferUsageTransferDstBit | goki.BufferUsageStorageBufferBit | goki.BufferUsageUniformBufferBit)
 
 func (d *Device) bufferUsage() C.uint32_t {
 	usage := bufferUsage
@@ -73,7 +73,7 @@ func (d *Device) MappedDevice() bool {
 	return d.caps.UnifiedMemory && len(order) > 0 && d.caps.MemoryTypes[order[0]].HostVisible
 }
 
-// NewBuffer allocates size bytes. The contents are undefined. The buffer serves as storage buffer, uniform texel
+// NewBuffer allocates size bytes. The contents are undefined. The buffer serves as storage buffer, uniform buffer, uniform texel
 // buffer (where Caps.TexelFormats is not empty), source and destination of copies, and by address (where
 // Features.BufferDeviceAddress). Purpose groups it in MemoryStats. Where the best memory type is full the next one
 // of the same heap is tried; device buffers never fall back to host memory.

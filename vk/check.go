@@ -21,9 +21,16 @@ func refuse(err error, format string, args ...any) *reasoned {
 	return &reasoned{fmt.Sprintf(format, args...), err}
 }
 
+// What every device promises of uniform buffers is enough for us.
+const (
+	maxUniforms      = 12
+	uniformAlignment = 256
+	uniformRange     = 16384
+)
+
 // checkRange finds the window of a binding into a buffer of size bytes padded to capacity, or why it must not be
 // bound. Some drivers (lavapipe) do not enforce these limits themselves.
-func checkRange(c *Caps, size, capacity, offset, length int64, format TexelFormat, texel bool) (int64, *reasoned) {
+func checkRange(c *Caps, size, capacity, offset, length int64, format TexelFormat, texel, uniform bool) (int64, *reasoned) {
 	alignment, limit, element := c.Limits.MinStorageBufferOffsetAlignment, min(c.Limits.MaxStorageBufferRange, math.MaxInt64), int64(1)
 	if texel {
 		if format == TexelNone || int(format) >= len(texelFormats) {
@@ -34,8 +41,11 @@ func checkRange(c *Caps, size, capacity, offset, length int64, format TexelForma
 		}
 		element = texelFormats[format].bytes
 		alignment, limit = c.Limits.MinTexelBufferOffsetAlignment, uint64(c.Limits.MaxTexelBufferElements)*uint64(element)
-	} else if format != TexelNone {
-		return 0, refuse(ErrInvalid, "the pipeline has a storage buffer here; Format must not be set")
+	} else if uniform {
+		alignment, limit = uniformAlignment, uniformRange
+	}
+	if !texel && format != TexelNone {
+		return 0, refuse(ErrInvalid, "the pipeline has no texel buffer here; Format must not be set")
 	}
 	if offset < 0 || offset >= capacity || length < 0 || length > capacity-offset {
 		return 0, refuse(ErrInvalid, "%d bytes at %d are not inside the buffer of %d bytes", length, offset, size)
@@ -45,6 +55,9 @@ func checkRange(c *Caps, size, capacity, offset, length int64, format TexelForma
 	}
 	if length == 0 {
 		length = capacity - offset
+		if uniform {
+			length = min(length, uniformRange)
+		}
 		if uint64(length) > limit && offset < size && uint64(size-offset) <= limit {
 			length = size - offset // the limit falls into the padding
 		}

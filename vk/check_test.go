@@ -74,7 +74,7 @@ func TestCheckRange(t *testing.T) {
 		{size: 2000, length: 16, format: TexelR32F, texel: true}, // not among the formats
 		{size: 2000, length: 16, texel: true},
 	} {
-		got, err := checkRange(&c, r.size, (r.size+15)&^15, r.offset, r.length, r.format, r.texel)
+		got, err := checkRange(&c, r.size, (r.size+15)&^15, r.offset, r.length, r.format, r.texel, false)
 		if got != r.want || (err == nil) != (r.want > 0) {
 			t.Errorf("%+v: %d, %v", r, got, err)
 		}

@@ -62,8 +62,8 @@ type viewKey struct {
 }
 
 type setPool struct {
-	handle                goki.DescriptorPool
-	sets, buffers, texels uint32
+	handle                          goki.DescriptorPool
+	sets, buffers, uniforms, texels uint32
 }
 
 // NewCommands makes an empty recording.
@@ -180,12 +180,12 @@ func (c *Commands) record(step func() error) error {
 // grow makes the descriptor pool and the query pool large enough; nothing of this recording is in them yet.
 func (c *Commands) grow() error {
 	d := c.device
-	if n := c.need; n.sets > c.sets.sets || n.buffers > c.sets.buffers || n.texels > c.sets.texels {
-		n.sets, n.buffers, n.texels = powerOfTwo(n.sets), powerOfTwo(n.buffers), powerOfTwo(n.texels)
+	if n := c.need; n.sets > c.sets.sets || n.buffers > c.sets.buffers || n.uniforms > c.sets.uniforms || n.texels > c.sets.texels {
+		n.sets, n.buffers, n.uniforms, n.texels = powerOfTwo(n.sets), powerOfTwo(n.buffers), powerOfTwo(n.uniforms), powerOfTwo(n.texels)
 		if r := d.inject("vkCreateDescriptorPool"); r != Success {
 			return d.fail("vkCreateDescriptorPool", r)
 		}
-		made := C.vkattn_sets_create(d.d, C.uint32_t(n.sets), C.uint32_t(n.buffers), C.uint32_t(n.texels))
+		made := C.vkattn_sets_create(d.d, C.uint32_t(n.sets), C.uint32_t(n.buffers), C.uint32_t(n.uniforms), C.uint32_t(n.texels))
 		if r := Result(made.result); r != Success {
 			return d.fail(C.GoString(made.call), r)
 		}

@@ -97,9 +97,9 @@ func (f TexelFormat) String() string {
 type Binding struct {
 	Buffer *Buffer
 	// Offset in bytes, a multiple of Limits.MinStorageBufferOffsetAlignment (MinTexelBufferOffsetAlignment for a
-	// texel buffer).
+	// texel buffer, 256 for a uniform buffer).
 	Offset int64
-	// Range in bytes, at most Limits.MaxStorageBufferRange; 0 means to the end of the buffer. It may reach into
+	// Range in bytes, at most Limits.MaxStorageBufferRange (16384 for a uniform buffer); 0 means to the end of the buffer. It may reach into
 	// the padding of the buffer's last 16 bytes.
 	Range int64
 	// Format is set where the pipeline declares a uniform texel buffer, and only there.
@@ -126,6 +126,8 @@ type PipelineSpec struct {
 	Bindings int
 	// Texels has bit i set where binding i is a uniform texel buffer instead of a storage buffer.
 	Texels uint64
+	// Uniforms has bit i set where binding i is a uniform buffer: at most 12 of them.
+	Uniforms uint64
 	// PushBytes is the size of the push constants, a multiple of 4.
 	PushBytes int
 	// Spec sets specialization constants; those not named keep the default of the shader.

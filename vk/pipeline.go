@@ -19,6 +19,7 @@ type Pipeline struct {
 	name      string
 	bindings  int
 	texels    uint64
+	uniforms  uint64
 	pushBytes int
 	setLayout goki.DescriptorSetLayout
 	layout    goki.PipelineLayout
@@ -50,7 +51,7 @@ func (d *Device) NewPipeline(spec PipelineSpec) (*Pipeline, error) {
 	}
 	made := C.vkattn_pipeline_create(d.d, raw(d.cache.handle),
 		(*C.uint32_t)(unsafe.Pointer(unsafe.SliceData(spec.Code))), C.uint64_t(len(spec.Code)),
-		C.uint32_t(spec.Bindings), C.uint64_t(spec.Texels), C.uint32_t(spec.PushBytes),
+		C.uint32_t(spec.Bindings), C.uint64_t(spec.Texels), C.uint64_t(spec.Uniforms), C.uint32_t(spec.PushBytes),
 		constants, C.uint32_t(len(spec.Spec)), C.uint32_t(spec.SubgroupSize), bit(spec.FullSubgroups))
 	if r := Result(made.result); r != Success {
 		err := d.fail(C.GoString(made.call), r)
@@ -64,6 +65,7 @@ func (d *Device) NewPipeline(spec PipelineSpec) (*Pipeline, error) {
 		name:      spec.Name,
 		bindings:  spec.Bindings,
 		texels:    spec.Texels,
+		uniforms:  spec.Uniforms,
 		pushBytes: spec.PushBytes,
 		setLayout: handleOf[goki.DescriptorSetLayout](made.set_layout),
 		layout:    handleOf[goki.PipelineLayout](made.layout),
@@ -79,7 +81,7 @@ func (d *Device) NewPipeline(spec PipelineSpec) (*Pipeline, error) {
 
 func (d *Device) checkSpec(spec *PipelineSpec) error {
 	limits, subgroup := &d.caps.Limits, &d.caps.Subgroup
-	texels := bits.OnesCount64(spec.Texels)
+	texels, uniforms := bits.OnesCount64(spec.Texels), bits.OnesCount64(spec.Uniforms)
 	switch {
 	case len(spec.Code) < 5 || spec.Code[0] != 0x07230203:
 		return invalid("pipeline %q: Code is not SPIR-V in this machine's byte order", spec.Name)
@@ -87,7 +89,11 @@ func (d *Device) checkSpec(spec *PipelineSpec) error {
 		return invalid("pipeline %q: %d bindings; 0 to %d are possible", spec.Name, spec.Bindings, C.VKATTN_MAX_BINDINGS)
 	case spec.Bindings < 64 && spec.Texels>>spec.Bindings != 0:
 		return invalid("pipeline %q: Texels %#x names bindings beyond the %d there are", spec.Name, spec.Texels, spec.Bindings)
-	case uint64(spec.Bindings-texels) > uint64(limits.MaxPerStageStorageBuffers) || uint64(spec.Bindings) > uint64(limits.MaxPerStageResources):
+	case spec.Bindings < 64 && spec.Uniforms>>spec.Bindings != 0 || spec.Uniforms&spec.Texels != 0:
+		return invalid("pipeline %q: Uniforms %#x names bindings beyond the %d there are, or Texels", spec.Name, spec.Uniforms, spec.Bindings)
+	case uniforms > maxUniforms:
+		return invalid("pipeline %q: %d uniform buffers; %d are possible", spec.Name, uniforms, maxUniforms)
+	case uint64(spec.Bindings-texels-uniforms) > uint64(limits.MaxPerStageStorageBuffers) || uint64(spec.Bindings) > uint64(limits.MaxPerStageResources):
 		return invalid("pipeline %q: %d bindings; this device allows %d storage buffers", spec.Name, spec.Bindings, limits.MaxPerStageStorageBuffers)
 	case spec.PushBytes < 0 || spec.PushBytes%4 != 0 || uint64(spec.PushBytes) > uint64(limits.MaxPushConstantsSize):
 		return invalid("pipeline %q: %d bytes of push constants; a multiple of 4 up to %d is possible", spec.Name, spec.PushBytes, limits.MaxPushConstantsSize)

@@ -46,12 +46,12 @@ func (c *Commands) Bind(p *Pipeline, bindings []Binding) error {
 		start := len(c.program)
 		c.op(C.VKATTN_OP_PIPELINE, uint64(raw(p.handle)))
 		if p.bindings > 0 {
-			c.program = append(c.program, C.VKATTN_OP_BIND|uint64(3+3*p.bindings)<<32,
-				uint64(raw(p.layout)), uint64(raw(p.setLayout)), p.texels)
+			c.program = append(c.program, C.VKATTN_OP_BIND|uint64(4+3*p.bindings)<<32,
+				uint64(raw(p.layout)), uint64(raw(p.setLayout)), p.texels, p.uniforms)
 		}
 		for i, b := range bindings {
 			texel := p.texels>>i&1 != 0
-			size, refused := c.window(b, texel)
+			size, refused := c.window(b, texel, p.uniforms>>i&1 != 0)
 			if refused != nil {
 				c.program = c.program[:start]
 				return fail(i, refused.err, refused.text)
@@ -71,17 +71,18 @@ func (c *Commands) Bind(p *Pipeline, bindings []Binding) error {
 		c.pipelines[p] = struct{}{}
 		c.pipeline, c.bound = p, true
 		if p.bindings > 0 {
-			texels := uint32(popcount(p.texels))
+			texels, uniforms := uint32(popcount(p.texels)), uint32(popcount(p.uniforms))
 			c.need.sets++
 			c.need.texels += texels
-			c.need.buffers += uint32(p.bindings) - texels
+			c.need.uniforms += uniforms
+			c.need.buffers += uint32(p.bindings) - texels - uniforms
 		}
 		return nil
 	})
 }
 
 // window is the length of a binding in bytes, or why it must not be bound.
-func (c *Commands) window(b Binding, texel bool) (int64, *reasoned) {
+func (c *Commands) window(b Binding, texel, uniform bool) (int64, *reasoned) {
 	switch {
 	case b.Buffer == nil:
 		return 0, refuse(ErrInvalid, "no buffer")
@@ -90,7 +91,7 @@ func (c *Commands) window(b Binding, texel bool) (int64, *reasoned) {
 	case b.Buffer.closed.Load():
 		return 0, refuse(ErrClosed, "the buffer is closed")
 	}
-	return checkRange(&c.device.caps, b.Buffer.size, b.Buffer.capacity, b.Offset, b.Range, b.Format, texel)
+	return checkRange(&c.device.caps, b.Buffer.size, b.Buffer.capacity, b.Offset, b.Range, b.Format, texel, uniform)
 }
 
 // view makes a texel view, or finds the one this recording already has.

@@ -136,7 +136,7 @@ typedef struct { int32_t result; const char *call; uint64_t set_layout, layout, 
 typedef struct { uint32_t id, value; } vkattn_spec;
 enum { VKATTN_MAX_BINDINGS = 64 };
 vkattn_pipeline_made vkattn_pipeline_create(vkattn_device *, uint64_t cache, const uint32_t *code, uint64_t words, uint32_t bindings,
-                                            uint64_t texels, uint32_t push, const vkattn_spec *spec, uint32_t spec_count,
+                                            uint64_t texels, uint64_t uniforms, uint32_t push, const vkattn_spec *spec, uint32_t spec_count,
                                             uint32_t subgroup_size, uint32_t full_subgroups);
 void vkattn_pipeline_destroy(vkattn_device *, uint64_t set_layout, uint64_t layout, uint64_t pipeline);
 
@@ -150,7 +150,7 @@ int32_t vkattn_cache_data(vkattn_device *, uint64_t cache, void *data, uint64_t 
 // A recorded program is a list of words: opcode | number of words that follow << 32, then those words.
 enum {
   VKATTN_OP_PIPELINE = 1, // pipeline
-  VKATTN_OP_BIND,         // layout, set layout, mask of texel views, then (buffer, offset, range) or (view, 0, 0) each
+  VKATTN_OP_BIND,         // layout, set layout, masks of texel views and of uniform buffers, then (buffer, offset, range) or (view, 0, 0) each
   VKATTN_OP_PUSH,         // layout, bytes, data
   VKATTN_OP_DISPATCH,     // x, y, z
   VKATTN_OP_BARRIER,      // source stages, source access, destination stages, destination access
@@ -163,7 +163,7 @@ enum {
 typedef struct { int32_t result; const char *call; uint64_t pool, buffer; } vkattn_commands_made;
 vkattn_commands_made vkattn_commands_create(vkattn_device *);
 void vkattn_commands_destroy(vkattn_device *, uint64_t pool);
-vkattn_made vkattn_sets_create(vkattn_device *, uint32_t sets, uint32_t buffers, uint32_t texels);
+vkattn_made vkattn_sets_create(vkattn_device *, uint32_t sets, uint32_t buffers, uint32_t uniforms, uint32_t texels);
 void vkattn_sets_destroy(vkattn_device *, uint64_t pool);
 vkattn_made vkattn_queries_create(vkattn_device *, uint32_t count);
 void vkattn_queries_destroy(vkattn_device *, uint64_t pool);

@@ -7,7 +7,7 @@
 #include "shim_internal.h"
 
 vkattn_pipeline_made vkattn_pipeline_create(vkattn_device *d, uint64_t cache, const uint32_t *code, uint64_t words, uint32_t bindings,
-                                            uint64_t texels, uint32_t push, const vkattn_spec *spec, uint32_t spec_count,
+                                            uint64_t texels, uint64_t uniforms, uint32_t push, const vkattn_spec *spec, uint32_t spec_count,
                                             uint32_t subgroup_size, uint32_t full_subgroups) {
   vkattn_pipeline_made made = {-1, "calloc", 0, 0, 0};
   Handle module = 0;
@@ -26,7 +26,7 @@ vkattn_pipeline_made vkattn_pipeline_create(vkattn_device *d, uint64_t cache, co
   if (bindings) {
     SetLayoutBinding list[VKATTN_MAX_BINDINGS];
     for (uint32_t i = 0; i < bindings && i < VKATTN_MAX_BINDINGS; i++) {
-      uint32_t type = texels >> i & 1 ? DESCRIPTOR_UNIFORM_TEXEL : DESCRIPTOR_STORAGE_BUFFER;
+      uint32_t type = texels >> i & 1 ? DESCRIPTOR_UNIFORM_TEXEL : uniforms >> i & 1 ? DESCRIPTOR_UNIFORM_BUFFER : DESCRIPTOR_STORAGE_BUFFER;
       list[i] = (SetLayoutBinding){i, type, 1, STAGE_COMPUTE, NULL};
     }
     SetLayoutCreateInfo set = {TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, NULL, 0, bindings, list};

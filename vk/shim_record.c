@@ -23,11 +23,12 @@ vkattn_commands_made vkattn_commands_create(vkattn_device *d) {
 
 void vkattn_commands_destroy(vkattn_device *d, uint64_t pool) { d->DestroyCommandPool(d->handle, pool, NULL); }
 
-vkattn_made vkattn_sets_create(vkattn_device *d, uint32_t sets, uint32_t buffers, uint32_t texels) {
+vkattn_made vkattn_sets_create(vkattn_device *d, uint32_t sets, uint32_t buffers, uint32_t uniforms, uint32_t texels) {
   vkattn_made made = {0, "vkCreateDescriptorPool", 0};
-  PoolSize sizes[2];
+  PoolSize sizes[3];
   DescriptorPoolCreateInfo info = {TYPE_DESCRIPTOR_POOL_CREATE_INFO, NULL, 0, sets, 0, sizes};
   if (buffers) sizes[info.size_count++] = (PoolSize){DESCRIPTOR_STORAGE_BUFFER, buffers};
+  if (uniforms) sizes[info.size_count++] = (PoolSize){DESCRIPTOR_UNIFORM_BUFFER, uniforms};
   if (texels) sizes[info.size_count++] = (PoolSize){DESCRIPTOR_UNIFORM_TEXEL, texels};
   made.result = d->CreateDescriptorPool(d->handle, &info, NULL, &made.handle);
   return made;
@@ -50,7 +51,7 @@ int32_t vkattn_queries_read(vkattn_device *d, uint64_t pool, uint32_t count, uin
 }
 
 static int32_t bind(vkattn_device *d, Object cb, Handle set_pool, const uint64_t *w, uint64_t words, const char **call) {
-  uint32_t n = (uint32_t)((words - 3) / 3);
+  uint32_t n = (uint32_t)((words - 4) / 3);
   if (n > VKATTN_MAX_BINDINGS) return -13;
   SetAllocateInfo info = {TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, NULL, set_pool, 1, &w[1]};
   Handle set = 0;
@@ -60,8 +61,8 @@ static int32_t bind(vkattn_device *d, Object cb, Handle set_pool, const uint64_t
   WriteSet writes[VKATTN_MAX_BINDINGS];
   DescriptorBuffer buffers[VKATTN_MAX_BINDINGS];
   for (uint32_t i = 0; i < n; i++) {
-    const uint64_t *b = w + 3 + 3 * i;
-    writes[i] = (WriteSet){TYPE_WRITE_DESCRIPTOR_SET, NULL, set, i, 0, 1, DESCRIPTOR_STORAGE_BUFFER, NULL, &buffers[i], NULL};
+    const uint64_t *b = w + 4 + 3 * i;
+    writes[i] = (WriteSet){TYPE_WRITE_DESCRIPTOR_SET, NULL, set, i, 0, 1, w[3] >> i & 1 ? DESCRIPTOR_UNIFORM_BUFFER : DESCRIPTOR_STORAGE_BUFFER, NULL, &buffers[i], NULL};
     buffers[i] = (DescriptorBuffer){b[0], b[1], b[2]};
     if (w[2] >> i & 1) {
       writes[i].kind = DESCRIPTOR_UNIFORM_TEXEL;

@@ -20,37 +20,34 @@ layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
 layout(std430, set = 0, binding = 6) readonly buffer Bias { float bias_data[]; };
 layout(std430, set = 0, binding = 7) readonly buffer Mask { uint mask_data[]; };
 
-// LOAD4 reads elements [d, d+4) of the row at base, and 0 for those at or beyond size. It never reads
-// outside the row.
+// Each reads elements [d, d+4) of the row at base; those at or beyond size are anything, and what they read
+// never lies outside the row.
 #define LOAD4(name, data, data4)                                     \
     vec4 name(uint base, uint d, uint size) {                        \
-        vec4 x;                                                      \
         if (VECTOR) {                                                \
-            x = data4[(base + min(d, size - 4u)) >> 2];              \
-            return d < size ? x : vec4(0.0);                         \
+            return data4[(base + min(d, size - 4u)) >> 2];           \
         }                                                            \
-        x.x = data[base + min(d, size - 1u)];                        \
-        x.y = data[base + min(d + 1u, size - 1u)];                   \
-        x.z = data[base + min(d + 2u, size - 1u)];                   \
-        x.w = data[base + min(d + 3u, size - 1u)];                   \
-        return vec4(d < size ? x.x : 0.0, d + 1u < size ? x.y : 0.0, \
-                    d + 2u < size ? x.z : 0.0, d + 3u < size ? x.w : 0.0); \
+        return vec4(data[base + min(d, size - 1u)], data[base + min(d + 1u, size - 1u)], \
+                    data[base + min(d + 2u, size - 1u)], data[base + min(d + 3u, size - 1u)]); \
     }
 
 LOAD4(load_q, q_data, q_data4)
 
 #if TEXELS
-#define LOAD_TEXEL(name, texels)                                     \
-    vec4 name(uint base, uint d, uint size) {                        \
-        vec4 x = texelFetch(texels, int((base + min(d, size - 4u)) >> 2)); \
-        return d < size ? x : vec4(0.0);                             \
-    }
-LOAD_TEXEL(load_k, k_texels)
-LOAD_TEXEL(load_v, v_texels)
+vec4 load_k(uint base, uint d, uint size) { return texelFetch(k_texels, int((base + min(d, size - 4u)) >> 2)); }
+vec4 load_v(uint base, uint d, uint size) { return texelFetch(v_texels, int((base + min(d, size - 4u)) >> 2)); }
 #else
 LOAD4(load_k, k_data, k_data4)
 LOAD4(load_v, v_data, v_data4)
 #endif
+
+// inside is x with 0 for the elements of [d, d+4) at or beyond size.
+vec4 inside(vec4 x, uint d, uint size) {
+    if (VECTOR) {
+        return d < size ? x : vec4(0.0);
+    }
+    return vec4(d < size ? x.x : 0.0, d + 1u < size ? x.y : 0.0, d + 2u < size ? x.z : 0.0, d + 3u < size ? x.w : 0.0);
+}
 
 void store_out(uint base, uint d, uint size, vec4 x) {
     if (d >= size) {

@@ -9,7 +9,7 @@
 //   seen_by_group()   keys (bits) that at least one row of the group sees
 //   settle()          before a publish that no gather precedes
 //
-// Needs LANES, ROWS, KEYS, MAX_ROWS. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
+// Needs LANES, ROWS, KEYS, MAX_ROWS, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
 // memory and barriers: gather and publish must be called in workgroup-uniform control flow.
 
 float products[KEYS * MAX_ROWS];
@@ -61,7 +61,7 @@ void publish(float decay, uint seen) {
     published_seen = seen;
 }
 
-uint owner_lane(uint r) { return (gl_SubgroupInvocationID & ~(LANES - 1u)) + r; }
+uint owner_lane(uint r) { return WHOLE ? r : (gl_SubgroupInvocationID & ~(LANES - 1u)) + r; }
 float weight(uint c, uint r) { return subgroupShuffle(weights[c], owner_lane(r)); }
 float decay_of(uint r) { return subgroupShuffle(published_decay, owner_lane(r)); }
 uint seen_by_group() { return published_seen; }

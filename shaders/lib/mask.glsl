@@ -113,19 +113,40 @@ int next_tile(inout KeyRange r, int tile, int tile_keys) {
     return next >= r.hi ? FAR : next / tile_keys;
 }
 
-// all_visible: every row at a position in [p0, p1] sees every key of [j0, j1], which lie inside the sequence.
-bool all_visible(Sequence seq, int p0, int p1, int j0, int j1) {
-    if ((flags & FLAG_CAUSAL) != 0u && j1 > p0 && j1 >= seq.prefix) {
-        return false;
+// bits_of are the keys of [lo, hi) among the 32 from first on.
+uint bits_of(int lo, int hi, int first) {
+    lo = clamp(lo, first, first + 32) - first;
+    hi = clamp(hi, first, first + 32) - first;
+    return lo < hi ? (0xffffffffu >> uint(32 - (hi - lo))) << uint(lo) : 0u;
+}
+
+// seen_keys are those of the 32 keys from first on that lie in [lo, hi) and that visible() lets the row at
+// position p see.
+uint seen_keys(Sequence seq, int p, bool row_global, int first, int lo, int hi) {
+    if ((flags & FLAG_CAUSAL) != 0u) {
+        hi = min(hi, max(p + 1, seq.prefix));
     }
     if (chunk > 0) {
-        int c = chunk_of(seq, p0);
-        if (chunk_of(seq, p1) != c || chunk_of(seq, j0) != c || chunk_of(seq, j1) != c) {
-            return false;
-        }
+        int start = chunk_of(seq, p) * chunk - seq.key_phase;
+        lo = max(lo, start);
+        hi = min(hi, start > FAR - chunk ? FAR : start + chunk);
     }
-    return !windowed() || j1 < sink_tokens ||
-           (((flags & FLAG_LEFT) == 0u || p1 - j0 <= window_left) && ((flags & FLAG_RIGHT) == 0u || j1 - p0 <= window_right));
+    uint bits = bits_of(lo, hi, first);
+    if (windowed()) {
+        int left = p - window_left, right = p + window_right + 1;
+        left = (flags & FLAG_LEFT) == 0u ? first : (window_left < 0 && left < p ? FAR : left);
+        right = (flags & FLAG_RIGHT) == 0u || (window_right >= 0 && right < p) ? FAR : right;
+        uint kept = row_global ? 0xffffffffu : bits_of(left, right, first) | bits_of(first, sink_tokens, first);
+        if (global_count != 0u) {
+            uint n = first_global(first);
+            for (int g = global_at(n); g < first + 32; g = global_at(n)) {
+                kept |= 1u << uint(g - first);
+                n++;
+            }
+        }
+        bits &= kept;
+    }
+    return bits;
 }
 
 // tanh that keeps tiny arguments and never overflows.
@@ -138,9 +159,8 @@ float soft_tanh(float x) {
     return a < 0.25 ? series : (x < 0.0 ? -big : big);
 }
 
-// score: the logit of a pair from its dot product: scale, softcap, ALiBi. Bias comes after.
-float score(float product, float slope, int p, int j) {
-    float s = product * scale;
+// score: the logit of a pair from its scaled dot product: softcap, ALiBi. Bias comes after.
+float score(float s, float slope, int p, int j) {
     if (softcap > 0.0) {
         s = softcap * soft_tanh(s / softcap);
     }

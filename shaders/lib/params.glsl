@@ -4,7 +4,7 @@
 // All element offsets are computed modulo 2^32. The host subtracts the start of the bound window from
 // each base, so the sum is right although a tensor may be larger than 2^32 elements.
 
-layout(std430, set = 0, binding = 0) buffer Work {
+layout(std140, set = 0, binding = 8) uniform Params {
     uint heads_q, heads_k, heads_v;
     uint cyclic;            // head map: 0 block, 1 cyclic
     uint dim, value_dim;    // D, Dv
@@ -30,10 +30,12 @@ layout(std430, set = 0, binding = 0) buffer Work {
     uint sink_list, sink_batch;
     uint global_list;       // ascending local key positions
     uint block_list;        // first and end entry of each flat row tile, as if those of tile 0 were here
-    uint lists[];
 };
 
-// The running state lies behind the lists.
+// What varies in number: the sequence table, per-head vectors, block lists. Offsets count from the start.
+layout(std430, set = 0, binding = 0) readonly buffer Lists { uint lists[]; };
+
+// The running state lies behind them.
 layout(std430, set = 0, binding = 0) buffer State { vec4 state[]; };
 
 const uint FLAG_CAUSAL = 1u;
