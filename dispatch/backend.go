@@ -175,6 +175,7 @@ func (b *Backend) open(ctx context.Context) error {
 	if b.planner, err = newPlanner(); err != nil {
 		return err
 	}
+	b.planner.fixedTile = b.config.SplitKeys > 0
 	b.pool = &pool{dev: b.dev}
 	b.pipelines = &pipelines{dev: b.dev, planner: b.planner, entries: map[any]*pipelineEntry{}}
 	if b.dummy, err = b.dev.NewBuffer(bufferSize(4096), vk.HeapDevice, "scratch"); err != nil {

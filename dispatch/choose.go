@@ -53,6 +53,7 @@ type choice struct {
 	standard bool // the unfused baseline
 	path     string
 	key      kernelKey // flash only
+	pack     int       // query heads whose rows a tile takes together
 	shared   int       // bytes of shared memory of one workgroup
 	refused  []vkattn.Refusal
 	notes    []string
@@ -123,7 +124,7 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 	if n := caps.Limits.MaxPushConstantsSize; n < pushBytes {
 		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("needs %d bytes of push constants, the device has %d", pushBytes, n)})
 	}
-	c := &choice{op: op}
+	c := &choice{op: op, pack: 1}
 	if kernel == "standard" {
 		c.standard, c.path = true, "plain"
 		c.notes = append(c.notes, "the unfused baseline, as asked for")
@@ -138,12 +139,15 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 		if _, off := disabled["texels"]; r.path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String()) {
 			variant = texelVariant
 		}
-		key, shared, why := p.fitFlash(caps, op, r.path, variant)
+		key, pack, shared, why := p.fitFlash(caps, op, r.path, variant)
 		if why != "" {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
 			continue
 		}
-		c.path, c.key, c.shared = r.path, key, shared
+		c.path, c.key, c.pack, c.shared = r.path, key, pack, shared
+		if pack > 1 {
+			c.notes = append(c.notes, fmt.Sprintf("%d query heads that share their keys and values fill a tile together", pack))
+		}
 		if d := padded(&key); d[0] != op.HeadDim || d[1] != op.ValueDim {
 			c.notes = append(c.notes, fmt.Sprintf("head sizes %d and %d run in a tile padded to %d and %d", op.HeadDim, op.ValueDim, d[0], d[1]))
 		}
@@ -177,8 +181,24 @@ func bucket(d int) int {
 	return buckets[len(buckets)-1]
 }
 
+// sharing is how many query heads share both their key head and their value head.
+func sharing(op vkattn.Attention) int {
+	if op.With.Has(vkattn.WithBlocks) { // lists are of one head
+		return 1
+	}
+	a, b := op.HeadsQ/op.HeadsK, op.HeadsQ/op.HeadsV
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// fewRows is the most rows of a sequence for which a kernel of its own is worth while: one that spends
+// nothing on rows that are not there, for then the keys and values are all that counts.
+const fewRows = 4
+
 // fitFlash sizes the flash kernel for a device, shrinking the tile until it fits, or says why it cannot.
-func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant string) (key kernelKey, shared int, why string) {
+func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant string) (key kernelKey, pack, shared int, why string) {
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	software := caps.DeviceType == "cpu"
 	sg := caps.Subgroup
@@ -186,7 +206,12 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	key = kernelKey{Variant: variant, Vector: true, Extras: op.Softcap > 0 || op.With&extras != 0}
 
 	lanes := 8
+	decode := !p.fixedTile && op.SeqQ*sharing(op) <= fewRows && op.SeqK >= 512
 	switch {
+	case decode && !software:
+		for lanes < 32 && 8*lanes <= d {
+			lanes *= 2
+		}
 	case d > 256:
 		lanes = 32
 	case d > 64 && !software:
@@ -194,7 +219,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	}
 	if path == "subgroup" {
 		if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
-			return key, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
+			return key, 0, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
 		}
 		if sg.RequiredSizeInCompute && sg.FullSubgroups {
 			key.SubgroupSize, key.FullSubgroups = sg.Size, true
@@ -202,7 +227,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 			smallest = min(sg.Min, sg.Size)
 		}
 		if smallest < 2 {
-			return key, 0, fmt.Sprintf("needs subgroups of 2 or more, the device may run %d", smallest)
+			return key, 0, 0, fmt.Sprintf("needs subgroups of 2 or more, the device may run %d", smallest)
 		}
 		lanes = min(lanes, int(prevPow2(smallest)))
 	}
@@ -218,6 +243,13 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	rows := uint32(min(8, lanes))
 	for rows > 1 && rows*(key.Dim4+key.Value4) > budget {
 		rows /= 2
+	}
+	if decode {
+		few := uint32(1)
+		if op.SeqQ*sharing(op) > 1 {
+			few = fewRows
+		}
+		rows = min(rows, few)
 	}
 	key.Rows = rows
 
@@ -240,15 +272,22 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 		key.Invocations /= 2
 	}
 	if key.Invocations > limit {
-		return key, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
+		return key, 0, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
+	}
+	pack = 1
+	if op.SeqQ < key.tileRows() {
+		pack = sharing(op)
+	}
+	for !software && !p.fixedTile && key.Invocations/2 >= floor && 2*op.SeqQ*pack <= key.tileRows() {
+		key.Invocations /= 2
 	}
 	for {
 		var err error
 		if shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
-			return key, 0, err.Error()
+			return key, 0, 0, err.Error()
 		}
 		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
-			return key, shared, ""
+			return key, pack, shared, ""
 		}
 		switch {
 		case key.Invocations/2 >= floor:
@@ -256,7 +295,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 		case key.Rows > 1:
 			key.Rows /= 2
 		default:
-			return key, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
+			return key, 0, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
 		}
 	}
 }
@@ -301,7 +340,11 @@ func specMap(spec []vk.SpecConstant) map[uint32]uint32 {
 
 // planner holds what planning needs beside the capabilities: the reflection of the shaders. It is
 // immutable, and planning with it touches no device.
-type planner struct{ modules map[string]shaders.Module }
+type planner struct {
+	modules map[string]shaders.Module
+	// fixedTile: the tile may not depend on the number of rows, so that a row's bits do not.
+	fixedTile bool
+}
 
 func newPlanner() (*planner, error) {
 	p := &planner{modules: map[string]shaders.Module{}}

@@ -28,7 +28,8 @@ type window struct {
 	base      uint32
 }
 
-// area bounds what a dispatch touches: sequences, query heads, rows and keys, each half-open.
+// area bounds what a dispatch touches: sequences, packs of query heads, rows (pack for each row of a sequence)
+// and keys, each half-open.
 type area struct {
 	seq0, seq1, head0, head1, row0, row1, key0, key1 int
 }
@@ -38,9 +39,11 @@ type layout struct {
 	op       vkattn.Attention
 	seqs     []vkattn.Sequence
 	tileRows int
-	tiles    int         // flat row tiles: over sequences, heads and tiles
+	pack     int         // query heads whose rows a tile takes together
+	heads    int         // packs of them
+	tiles    int         // flat row tiles: over sequences, packs of heads and tiles
 	first    []int       // flat index of each sequence's first tile, and the end
-	costs    [][]float64 // per sequence: predicted FLOPs of row tiles [0, t) of one head
+	costs    [][]float64 // per sequence: predicted FLOPs of row tiles [0, t) of one pack of heads
 	visits   [][]int     // per sequence: keys that each row tile visits
 	before   []float64   // predicted FLOPs of all sequences before each one, and of all
 	longest  int         // most keys of a sequence
@@ -52,21 +55,21 @@ type layout struct {
 	allKeys                       bool  // areas show all keys, also those that the masks hide
 }
 
-func newLayout(op vkattn.Attention, seqs []vkattn.Sequence, tileRows int, limits *vk.Limits) *layout {
-	l := &layout{op: op, seqs: seqs, tileRows: tileRows, first: make([]int, len(seqs)+1), costs: make([][]float64, len(seqs)), visits: make([][]int, len(seqs)), before: make([]float64, len(seqs)+1),
+func newLayout(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack int, limits *vk.Limits) *layout {
+	l := &layout{op: op, seqs: seqs, tileRows: tileRows, pack: pack, heads: op.HeadsQ / pack, first: make([]int, len(seqs)+1), costs: make([][]float64, len(seqs)), visits: make([][]int, len(seqs)), before: make([]float64, len(seqs)+1),
 		limit: int64(min(limits.MaxStorageBufferRange, 1<<62)), align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 	l.keyLimit = l.limit
 	var spans []vkattn.Span
 	perPair := 2 * float64(op.HeadDim+op.ValueDim)
 	for i := range seqs {
 		s := &seqs[i]
-		n := ceilDiv(s.Sq, tileRows)
-		l.first[i+1] = l.first[i] + n*op.HeadsQ
+		n := ceilDiv(s.Sq*pack, tileRows)
+		l.first[i+1] = l.first[i] + n*l.heads
 		l.longest = max(l.longest, s.Sk)
 		l.costs[i], l.visits[i] = make([]float64, n+1), make([]int, n)
 		for t := range n {
 			keys := 0
-			spans = s.Spans(spans[:0], t*tileRows, (t+1)*tileRows)
+			spans = s.Spans(spans[:0], t*tileRows/pack, ceilDiv((t+1)*tileRows, pack))
 			for _, sp := range spans {
 				keys += (ceilDiv(sp.Hi, keyTile) - sp.Lo/keyTile) * keyTile
 			}
@@ -74,7 +77,7 @@ func newLayout(op vkattn.Attention, seqs []vkattn.Sequence, tileRows int, limits
 			// A tile that visits nothing still costs something.
 			l.costs[i][t+1] = l.costs[i][t] + float64(keys+4)*float64(tileRows)*perPair
 		}
-		l.before[i+1] = l.before[i] + l.costs[i][n]*float64(op.HeadsQ)
+		l.before[i+1] = l.before[i] + l.costs[i][n]*float64(l.heads)
 	}
 	l.tiles = l.first[len(seqs)]
 	return l
@@ -86,7 +89,7 @@ func (l *layout) texels(limits *vk.Limits) {
 	l.align = max(l.align, int64(limits.MinTexelBufferOffsetAlignment))
 }
 
-// locate returns the sequence, head and row tile of a flat index below tiles.
+// locate returns the sequence, pack of heads and row tile of a flat index below tiles.
 func (l *layout) locate(flat int) (seq, head, tile int) {
 	seq = sort.Search(len(l.seqs), func(i int) bool { return l.first[i+1] > flat })
 	n := len(l.costs[seq]) - 1
@@ -110,21 +113,21 @@ func (l *layout) cost(a, b int) float64 { return l.costBefore(b) - l.costBefore(
 func (l *layout) area(a, b int) area {
 	s0, h0, t0 := l.locate(a)
 	s1, h1, t1 := l.locate(b - 1)
-	r := area{seq0: s0, seq1: s1 + 1, head1: l.op.HeadsQ}
+	r := area{seq0: s0, seq1: s1 + 1, head1: l.heads}
 	if s0 != s1 {
 		for _, s := range l.seqs[s0 : s1+1] {
-			r.row1, r.key1 = max(r.row1, s.Sq), max(r.key1, s.Sk)
+			r.row1, r.key1 = max(r.row1, s.Sq*l.pack), max(r.key1, s.Sk)
 		}
 		return r
 	}
 	s := &l.seqs[s0]
-	r.head0, r.head1, r.row1 = h0, h1+1, s.Sq
+	r.head0, r.head1, r.row1 = h0, h1+1, s.Sq*l.pack
 	if h0 == h1 {
-		r.row0, r.row1 = t0*l.tileRows, min((t1+1)*l.tileRows, s.Sq)
+		r.row0, r.row1 = t0*l.tileRows, min((t1+1)*l.tileRows, s.Sq*l.pack)
 	}
 	if l.allKeys {
 		r.key1 = s.Sk
-	} else if spans := s.Spans(nil, r.row0, r.row1); len(spans) > 0 {
+	} else if spans := s.Spans(nil, r.row0/l.pack, ceilDiv(r.row1, l.pack)); len(spans) > 0 {
 		r.key0 = spans[0].Lo / keyTile * keyTile
 		r.key1 = min(s.Sk, ceilDiv(spans[len(spans)-1].Hi, keyTile)*keyTile)
 	}
@@ -135,6 +138,13 @@ func (l *layout) area(a, b int) area {
 // device's limit; which names it.
 func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) {
 	s0, s1 := &l.seqs[a.seq0], &l.seqs[a.seq1-1]
+	// The query heads and rows behind packs and packed rows.
+	a.row0, a.row1 = a.row0/l.pack, ceilDiv(a.row1, l.pack)
+	if l.op.HeadMap == vkattn.HeadCyclic {
+		a.head1 += (l.pack - 1) * l.heads
+	} else {
+		a.head0, a.head1 = a.head0*l.pack, a.head1*l.pack
+	}
 	kHead := func(heads int) (int, int) {
 		if l.op.HeadMap == vkattn.HeadCyclic {
 			return 0, heads

@@ -47,7 +47,11 @@ func randomCut(rng *rand.Rand) *cutter {
 		}
 	}
 	limits := vk.Limits{MaxStorageBufferRange: 512 << rng.IntN(12), MinStorageBufferOffsetAlignment: uint64(pick(rng, 4, 16, 64, 256))}
-	l := newLayout(op, seqs, pick(rng, 1, 4, 8, 64), &limits)
+	pack := 1
+	if rng.IntN(2) == 0 {
+		pack = sharing(op)
+	}
+	l := newLayout(op, seqs, pick(rng, 1, 4, 8, 64), pack, &limits)
 	l.allKeys = rng.IntN(4) == 0
 	if rng.IntN(3) == 0 {
 		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
@@ -125,6 +129,14 @@ func touched(l *layout, s *vkattn.Sequence, r0, r1, first, end int) (lo, hi int)
 	return lo, hi
 }
 
+// queryHead is head n of pack h.
+func queryHead(l *layout, h, n int) int {
+	if l.op.HeadMap == vkattn.HeadCyclic {
+		return h + n*l.heads
+	}
+	return h*l.pack + n
+}
+
 // checkWindows makes sure that the windows of a piece hold every element that its row tiles may touch,
 // that they lie in their buffers, and that a kernel finds the elements by base plus strides.
 func checkWindows(c *cutter, p *piece) error {
@@ -150,12 +162,13 @@ func checkWindows(c *cutter, p *piece) error {
 		if p.key1-p.key0 > c.mostKeys && c.tooLong(flat) {
 			errs = append(errs, fmt.Errorf("row tile %d visits more than %d keys in one dispatch", flat, c.mostKeys))
 		}
-		r0, r1 := max(p.row0, tile*l.tileRows), min(p.row1, (tile+1)*l.tileRows, s.Sq)
+		r0, r1 := max(p.row0, tile*l.tileRows), min(p.row1, (tile+1)*l.tileRows, s.Sq*l.pack)
 		if r0 >= r1 {
 			errs = append(errs, fmt.Errorf("no row of tile %d is in [%d, %d)", flat, p.row0, p.row1))
 			continue
 		}
-		for _, i := range []int{r0, r1 - 1} {
+		for r := r0; r < r1; r++ {
+			h, i := queryHead(l, h, r%l.pack), r/l.pack
 			for _, x := range []struct {
 				binding int
 				name    string
@@ -165,18 +178,16 @@ func checkWindows(c *cutter, p *piece) error {
 					errs = append(errs, seen(x.binding, x.name, x.v, x.v.off+s.Batch*x.v.sb+h*x.v.sh+(s.Q0+i)*x.v.ss, x.v.n))
 				}
 			}
-		}
-		for part := p.part; part < p.part+p.parts; part++ {
-			first := part * c.partKeys
-			lo, hi := touched(l, s, r0, r1, first+p.key0, min(first+p.key1, s.Sk))
-			if lo >= hi {
-				continue
-			}
-			for _, j := range []int{lo, hi - 1} {
-				hk, hv := l.op.HeadMap.Map(h, l.op.HeadsQ, l.op.HeadsK), l.op.HeadMap.Map(h, l.op.HeadsQ, l.op.HeadsV)
-				errs = append(errs, seen(bindK, "k", &l.k, l.k.off+s.Batch*l.k.sb+hk*l.k.sh+(s.K0+j)*l.k.ss, l.k.n),
-					seen(bindV, "v", &l.v, l.v.off+s.Batch*l.v.sb+hv*l.v.sh+(s.K0+j)*l.v.ss, l.v.n))
-				for _, i := range []int{r0, r1 - 1} {
+			for part := p.part; part < p.part+p.parts; part++ {
+				first := part * c.partKeys
+				lo, hi := touched(l, s, r0/l.pack, ceilDiv(r1, l.pack), first+p.key0, min(first+p.key1, s.Sk))
+				if lo >= hi {
+					continue
+				}
+				for _, j := range []int{lo, hi - 1} {
+					hk, hv := l.op.HeadMap.Map(h, l.op.HeadsQ, l.op.HeadsK), l.op.HeadMap.Map(h, l.op.HeadsQ, l.op.HeadsV)
+					errs = append(errs, seen(bindK, "k", &l.k, l.k.off+s.Batch*l.k.sb+hk*l.k.sh+(s.K0+j)*l.k.ss, l.k.n),
+						seen(bindV, "v", &l.v, l.v.off+s.Batch*l.v.sb+hv*l.v.sh+(s.K0+j)*l.v.ss, l.v.n))
 					for _, x := range []struct {
 						binding int
 						name    string
@@ -239,7 +250,7 @@ func checkGroup(c *cutter, g *group) error {
 		return fmt.Errorf("%d tiles and rows %v", g.tiles, rows)
 	}
 	seq, _, tile := c.locate(g.tile)
-	last := min((tile+1)*c.tileRows, c.seqs[seq].Sq)
+	last := min((tile+1)*c.tileRows, c.seqs[seq].Sq*c.pack)
 	for at := tile * c.tileRows; at < last; {
 		end, ok := rows[at]
 		if !ok {
@@ -272,7 +283,7 @@ func nothingIn(c *cutter, g *group, k0, k1 int) error {
 	for flat := g.tile; flat < g.tile+g.tiles; flat++ {
 		seq, _, tile := c.locate(flat)
 		s := &c.seqs[seq]
-		if lo, hi := touched(c.layout, s, tile*c.tileRows, (tile+1)*c.tileRows, k0, min(k1, s.Sk)); lo < hi {
+		if lo, hi := touched(c.layout, s, tile*c.tileRows/c.pack, ceilDiv((tile+1)*c.tileRows, c.pack), k0, min(k1, s.Sk)); lo < hi {
 			return fmt.Errorf("keys [%d, %d) of row tile %d are in no piece", lo, hi, flat)
 		}
 	}
@@ -282,8 +293,8 @@ func nothingIn(c *cutter, g *group, k0, k1 int) error {
 // tooWide makes sure that a refusal is right: one row and one key of some tensor do not fit.
 func tooWide(l *layout, flat int) bool {
 	seq, h, tile := l.locate(flat)
-	a := area{seq0: seq, seq1: seq + 1, head0: h, head1: h + 1, row0: tile * l.tileRows, row1: min((tile+1)*l.tileRows, l.seqs[seq].Sq)}
-	for i := a.row0; i < min((tile+1)*l.tileRows, l.seqs[seq].Sq); i++ {
+	a := area{seq0: seq, seq1: seq + 1, head0: h, head1: h + 1, row0: tile * l.tileRows, row1: min((tile+1)*l.tileRows, l.seqs[seq].Sq*l.pack)}
+	for i := a.row0; i < min((tile+1)*l.tileRows, l.seqs[seq].Sq*l.pack); i++ {
 		for j := range max(l.seqs[seq].Sk, 1) {
 			a.row0, a.row1, a.key0, a.key1 = i, i+1, j, min(j+1, l.seqs[seq].Sk)
 			if _, ok, _ := l.windows(a); !ok {
@@ -298,7 +309,7 @@ func tooWide(l *layout, flat int) bool {
 func TestCuts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 0))
 	var calls, groups, sliced, windowed, inside, refused int
-	for n := range 800 {
+	for n := range 500 {
 		c := randomCut(rng)
 		if c.tiles == 0 {
 			continue

@@ -10,7 +10,7 @@ import (
 // offset and size.
 type params struct {
 	HeadsQ, HeadsK, HeadsV                uint32
-	Cyclic                                uint32
+	Cyclic, Pack                          uint32
 	Dim, ValueDim                         uint32
 	Scale, Softcap                        float32
 	Flags                                 uint32
@@ -89,10 +89,10 @@ func wordBytes(w []uint32) []byte {
 func clamp(x, lo, hi int) int { return max(lo, min(x, hi)) }
 
 // buildParams fills in what does not depend on where the tensors lie, nor on the lists.
-func buildParams(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, splits int) params {
+func buildParams(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack, splits int) params {
 	p := params{
 		HeadsQ: uint32(op.HeadsQ), HeadsK: uint32(op.HeadsK), HeadsV: uint32(op.HeadsV),
-		Cyclic: uint32(op.HeadMap), Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim),
+		Cyclic: uint32(op.HeadMap), Pack: uint32(pack), Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim),
 		Scale: float32(op.Scale.Value), Softcap: float32(op.Softcap),
 		TileRows: uint32(tileRows), Chunk: int32(op.Chunk), Splits: uint32(splits),
 		WindowLeft: int32(op.Window.Left.N), WindowRight: int32(op.Window.Right.N),

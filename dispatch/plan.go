@@ -72,6 +72,7 @@ func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error)
 	if err != nil {
 		return vkattn.Explanation{}, err
 	}
+	p.fixedTile = cfg.SplitKeys > 0
 	disabled := map[string]string{}
 	for _, name := range cfg.Disable {
 		disabled[name] = "disabled by the caller"
@@ -89,7 +90,7 @@ func (c *choice) explain(caps *vk.Caps, forcedSplits int) vkattn.Explanation {
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: c.path, Kernel: c.kernel(), Tile: c.tile(),
 		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: c.refused}
 	batch := op.Batch
-	tiles := batch * op.HeadsQ * ceilDiv(op.SeqQ, c.tileRows())
+	tiles := batch * op.HeadsQ / c.pack * ceilDiv(op.SeqQ*c.pack, c.tileRows())
 	if c.standard {
 		e.ScratchBytes = 4 * int64(tiles) * int64(op.SeqK)
 		return e

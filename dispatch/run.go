@@ -192,7 +192,7 @@ func (r *run) call(c *call) error {
 	w := op.Work(&c.args, c.seqs, false)
 	r.report.Work = addWork(r.report.Work, w, r.report.Calls == 1)
 
-	l := newLayout(op, c.seqs, ch.tileRows(), &r.be.caps.Limits)
+	l := newLayout(op, c.seqs, ch.tileRows(), ch.pack, &r.be.caps.Limits)
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (r *run) call(c *call) error {
 	if !ch.standard {
 		splits = planSplits(&r.be.caps, l.tiles, l.longest, l.widest, r.be.config.Splits)
 	}
-	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), splits), slopes: slopes, sinks: sinks}
+	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks}
 	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
 	setStrides(&s.params, l)
 	if op.With.Has(vkattn.WithBlocks) {

@@ -77,14 +77,14 @@ func (s *sections) next(a int, further int64) (section, error) {
 		if end == from && from < s.first[i+1] {
 			break
 		}
-		table = appendSequence(table, &s.seqs[i], s.first[i]/s.op.HeadsQ)
+		table = appendSequence(table, &s.seqs[i], s.first[i]/s.heads)
 		for k := range vectors {
 			v := &vectors[k]
 			n := v.batchStride
 			v.words = appendFloats(v.words, v.values[i*n:(i+1)*n])
 		}
 		p.Sequences++
-		p.RowTiles = uint32(s.first[i+1] / s.op.HeadsQ)
+		p.RowTiles = uint32(s.first[i+1] / s.heads)
 		if sec.end = end; end < s.first[i+1] {
 			break
 		}

@@ -64,8 +64,8 @@ bool computes(int row) { return row >= row_first && row < row_end; }
 
 void load_query(RowTile tile, int row) {
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        uint i = tile.seq.q0 + uint(clamp(row + int(r), row_first, row_end - 1));
-        uint base = slice.q_base + tile.seq.batch * q_batch + tile.head * q_head + i * q_row;
+        Row at = find_row(tile, clamp(row + int(r), row_first, row_end - 1));
+        uint base = slice.q_base + tile.seq.batch * q_batch + at.head * q_head + (tile.seq.q0 + at.i) * q_row;
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
             query[r * DIM4 + x] = inside(load_q(base, slice_dim(x), query_dim), slice_dim(x), query_dim);
         }
@@ -156,14 +156,14 @@ void suspend(int row, uint slot) {
 // finish normalises, adds the sink, and writes out and lse to the caller's tensors; or, for one part of a
 // split, out with its maximum and sum to that part's rows, and leaves the sink to merge. (Their lse would
 // not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
-void finish(RowTile tile, int row, uint slot, bool partial) {
+void finish(RowTile tile, int row, Row own, uint slot, bool partial) {
     float top = running_max, sum = running_sum, factor = 0.0, lse = minus_infinity();
     if (sum != 0.0) {
         factor = 1.0 / sum;
         lse = log_sum(top, sum);
     }
     if (!partial && (flags & FLAG_SINK) != 0u) {
-        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + tile.head]);
+        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
         if (sum == 0.0) {
             lse = sink;
         } else {
@@ -174,13 +174,12 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
             lse = log_sum(both, total);
         }
     }
-    uint own = group_lane() % ROWS;
-    if (group_lane() < ROWS && computes(row + int(own))) {
+    if (group_lane() < ROWS && computes(row + int(group_lane()))) {
         if (partial) {
-            lse_data[slice.lse_base + 2u * (slot + own)] = top;
-            lse_data[slice.lse_base + 2u * (slot + own) + 1u] = sum;
+            lse_data[slice.lse_base + 2u * (slot + group_lane())] = top;
+            lse_data[slice.lse_base + 2u * (slot + group_lane()) + 1u] = sum;
         } else if ((flags & FLAG_LSE) != 0u) {
-            lse_data[slice.lse_base + tile.seq.batch * lse_batch + tile.head * lse_head + (tile.seq.q0 + uint(row) + own) * lse_row] = lse;
+            lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
         }
     }
     settle();
@@ -188,8 +187,9 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         float f = decay_of(r);
         if (computes(row + int(r))) {
+            Row at = find_row(tile, row + int(r));
             uint base = partial ? slice.out_base + (slot + r) * value_dim
-                                : slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + (tile.seq.q0 + uint(row) + r) * out_row;
+                                : slice.out_base + tile.seq.batch * out_batch + at.head * out_head + (tile.seq.q0 + at.i) * out_row;
             [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
                 store_out(base, slice_dim(x), value_dim, accumulator[r * VALUE4 + x] * f);
             }
@@ -205,7 +205,6 @@ void main() {
     RowTile tile = find_row_tile(slice.tile_first + index);
     Sequence seq = tile.seq;
     int row = tile.row + int(row_group() * ROWS);                   // first row of the group
-    int position = row + int(group_lane() % ROWS) + seq.rel;        // of the owned row
     uint part = slice.part_first + gl_WorkGroupID.z;
     uint slot = (part * slice.tile_count + index) * tile_rows + row_group() * ROWS;
 
@@ -222,28 +221,31 @@ void main() {
     float factor = scale;
     uint masks = flags, mask_stride = mask_key, bias_stride = bias_key;
     row_first = max(tile.row, slice.row_first);
-    row_end = min(min(tile.row + int(tile_rows), seq.sq), slice.row_end);
+    row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
+    int own_row = row + int(group_lane() % ROWS);
+    bool computed = computes(own_row);
+    Row own = find_row(tile, clamp(own_row, row_first, row_end - 1));
+    int position = int(own.i) + seq.rel;
     load_query(tile, row);
 
     int part_key = int(part) * slice.part_keys;
     int key_first = part_key + slice.key_first;
     int key_end = min(part_key + slice.key_end, seq.sk);
-    int p0 = row_first + seq.rel;
-    int p1 = row_end - 1 + seq.rel;
+    int p0 = row_first / int(pack) + seq.rel;
+    int p1 = (row_end - 1) / int(pack) + seq.rel;
     KeyRange range = key_range(seq, p0, p1);
     range.lo = max(range.lo, key_first);
     range.hi = min(range.hi, key_end);
 
     uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
-    float slope = EXTRAS && (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
+    float slope = EXTRAS && (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + own.head]) : 0.0;
     bool row_global = is_global(position);
     uint bias_at = 0u, mask_at = 0u;
     uvec2 entries = uvec2(0u);
     if (EXTRAS) {
-        uint i = uint(clamp(position - seq.rel, row_first, row_end - 1));
-        bias_at = slice.bias_base + seq.index * bias_batch + tile.head * bias_head + i * bias_row;
-        mask_at = slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row;
+        bias_at = slice.bias_base + seq.index * bias_batch + own.head * bias_head + own.i * bias_row;
+        mask_at = slice.mask_base + seq.index * mask_batch + own.head * mask_head + own.i * mask_row;
         if ((flags & FLAG_BLOCKS) != 0u) {
             entries = block_entries(slice.tile_first + index);
         }
@@ -276,7 +278,7 @@ void main() {
         int tile_first = next * int(KEY_TILE);
         next++;
         // Rows that are not computed see nothing: they may not bring in what no other row sees.
-        uint bits = computes(position - seq.rel) ? seen_keys(seq, position, row_global, tile_first, key_first, key_end) & row_bits : 0u;
+        uint bits = computed ? seen_keys(seq, position, row_global, tile_first, key_first, key_end) & row_bits : 0u;
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
             int j = tile_first + int(c0);
             multiply_keys(k_base, j, key_first, key_end - 1);
@@ -319,6 +321,6 @@ void main() {
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
         suspend(row, slot);
     } else {
-        finish(tile, row, slot, (slice.phase & PHASE_PARTIAL) != 0u);
+        finish(tile, row, own, slot, (slice.phase & PHASE_PARTIAL) != 0u);
     }
 }

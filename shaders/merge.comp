@@ -29,9 +29,10 @@ void main() {
     }
     RowTile tile = find_row_tile(slice.tile_first + slot / tile_rows);
     int row = tile.row + int(slot % tile_rows);
-    if (row < slice.row_first || row >= min(tile.seq.sq, slice.row_end)) {
+    if (row < slice.row_first || row >= min(tile.rows, slice.row_end)) {
         return;
     }
+    Row at = find_row(tile, row);
     float top = LOWEST;
     bool any = false;
     for (uint p = 0u; p < splits; p++) {
@@ -44,7 +45,7 @@ void main() {
     float sink = 0.0, sum = 0.0;
     bool has_sink = (flags & FLAG_SINK) != 0u;
     if (has_sink) {
-        sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + tile.head]);
+        sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + at.head]);
         if (any) {
             top = max(top, sink);
             sum = exp_difference(sink, top);
@@ -54,12 +55,12 @@ void main() {
         vec2 part = part_state[p * rows + slot];
         sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
     }
-    uint i = tile.seq.q0 + uint(row);
+    uint i = tile.seq.q0 + at.i;
     if (gl_LocalInvocationID.x == 0u && (flags & FLAG_LSE) != 0u) {
         float l = any ? log_sum(top, sum) : (has_sink ? sink : minus_infinity());
-        lse_data[slice.lse_base + tile.seq.batch * lse_batch + tile.head * lse_head + i * lse_row] = l;
+        lse_data[slice.lse_base + tile.seq.batch * lse_batch + at.head * lse_head + i * lse_row] = l;
     }
-    uint base = slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + i * out_row;
+    uint base = slice.out_base + tile.seq.batch * out_batch + at.head * out_head + i * out_row;
     for (uint d = gl_LocalInvocationID.x; d < value_dim; d += gl_WorkGroupSize.x) {
         float x = 0.0;
         for (uint p = 0u; p < splits; p++) {

@@ -7,11 +7,12 @@
 layout(std140, set = 0, binding = 8) uniform Params {
     uint heads_q, heads_k, heads_v;
     uint cyclic;            // head map: 0 block, 1 cyclic
+    uint pack;              // query heads whose rows a tile takes together, for they share their keys and values
     uint dim, value_dim;    // D, Dv
     float scale, softcap;   // softcap 0: none
     uint flags;             // FLAG_*
     uint sequences;         // entries of the sequence table
-    uint row_tiles;         // row tiles of all sequences, for one head
+    uint row_tiles;         // row tiles of all sequences, for one head (pack heads)
     uint tile_rows;         // rows of a row tile
     int window_left, window_right;
     int sink_tokens;        // local key position: the window keeps keys before it

@@ -21,19 +21,21 @@ Sequence load_sequence(uint s) {
                     int(lists[at + 6u]), int(lists[at + 7u]), int(lists[at + 8u]), lists[at + 9u]);
 }
 
-// One row tile of one query head.
+// One row tile of one query head, or of pack heads: row r of the tile is row r / pack of head r % pack of them.
 struct RowTile {
     Sequence seq;
-    uint head;
+    uint head;          // of the first row
     int row;            // first row
+    int rows;           // rows there are, pack for each row of the sequence
 };
 
-// Order of index: all tiles of a sequence's head, then its next head, then the next sequence.
+// Order of index: all tiles of a sequence's head (or pack of heads), then its next, then the next sequence.
 RowTile find_row_tile(uint index) {
+    uint heads = heads_q / pack;
     uint lo = 0u, hi = sequences;
     while (lo + 1u < hi) {
         uint mid = (lo + hi) / 2u;
-        if (sequence_tile(mid) * heads_q <= index) {
+        if (sequence_tile(mid) * heads <= index) {
             lo = mid;
         } else {
             hi = mid;
@@ -42,10 +44,22 @@ RowTile find_row_tile(uint index) {
     RowTile t;
     t.seq = load_sequence(lo);
     uint tiles = (lo + 1u < sequences ? sequence_tile(lo + 1u) : row_tiles) - t.seq.first_tile;
-    uint rest = index - t.seq.first_tile * heads_q;
+    uint rest = index - t.seq.first_tile * heads;
     t.head = rest / tiles;
     t.row = int((rest - t.head * tiles) * tile_rows);
+    t.head *= cyclic != 0u ? 1u : pack;
+    t.rows = t.seq.sq * int(pack);
     return t;
+}
+
+// A row of a tile: its query head, and its row in the sequence.
+struct Row {
+    uint head, i;
+};
+
+Row find_row(RowTile tile, int row) {
+    uint i = uint(row) / pack;
+    return Row(tile.head + (uint(row) - i * pack) * (cyclic != 0u ? heads_q / pack : 1u), i);
 }
 
 uint kv_head(uint head, uint count) { return cyclic != 0u ? head % count : head / (heads_q / count); }
