@@ -360,7 +360,7 @@ func newPlanner() (*planner, error) {
 
 // planSplits is the number of parts that the keys are split into: so that few row tiles still fill the
 // device, and so that no row tile visits so many keys (at most widest) of a part that rounding errors add up.
-func planSplits(caps *vk.Caps, tiles, longest, widest, forced int) int {
+func planSplits(caps *vk.Caps, tiles, invocations, longest, widest, forced int) int {
 	if longest == 0 || tiles == 0 {
 		return 1
 	}
@@ -368,20 +368,20 @@ func planSplits(caps *vk.Caps, tiles, longest, widest, forced int) int {
 	if forced > 0 {
 		return clamp(forced, 1, ceilDiv(longest, keyTile))
 	}
-	return clamp(max(ceilDiv(parallelTiles(caps), tiles), ceilDiv(widest, exactKeys)), 1, min(most, 128))
+	return clamp(max(ceilDiv(parallelTiles(caps, invocations), tiles), ceilDiv(widest, exactKeys)), 1, min(most, 256))
 }
 
 // exactKeys is the most keys of a part. Sums in float32 lose with their length: over 600,000 keys a row is off
 // by 4.3e-5 of its norm in one part, by 5.6e-6 in parts of 65,536, by 2.8e-6 in parts of 16,384 (random data).
 const exactKeys = 16384
 
-// parallelTiles is the number of workgroups that keep the device busy.
-func parallelTiles(caps *vk.Caps) int {
+// parallelTiles is the number of workgroups of that many invocations that keep the device busy.
+func parallelTiles(caps *vk.Caps, invocations int) int {
 	switch caps.DeviceType {
 	case "cpu":
 		return 4
 	case "integrated":
-		return 64
+		return 8192 / invocations
 	}
-	return 256
+	return 65536 / invocations
 }

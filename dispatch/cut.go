@@ -233,6 +233,9 @@ const allRows = math.MaxInt32
 // maxGroupScratch bounds what a group takes for partial results or scores, in bytes.
 const maxGroupScratch = 256 << 20
 
+// maxState bounds the running state of a group that slices its keys, in bytes, where one row tile takes less.
+const maxState = 64 << 20
+
 // cutter says how groups may be cut.
 type cutter struct {
 	*layout

@@ -169,7 +169,7 @@ func TestOutOfMemory(t *testing.T) {
 		for skip := range int64(10) {
 			for _, result := range []vk.Result{vk.OutOfDeviceMemory, vk.OutOfHostMemory} {
 				bigger.op.SeqK = bigger.op.SeqK*5/4 + 100
-				if bigger.op.SeqK > 3000 {
+				if bigger.op.SeqK > 9000 {
 					bigger.op.SeqK = 350
 				}
 				other := bigger.args(2)

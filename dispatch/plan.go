@@ -99,10 +99,9 @@ func (c *choice) explain(caps *vk.Caps, forcedSplits int) vkattn.Explanation {
 	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
 		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
 	}
-	e.Splits = planSplits(caps, tiles, op.SeqK, widest, forcedSplits)
+	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqK, widest, forcedSplits)
 	rows := int64(tiles) * int64(c.tileRows())
-	state := int64(min(parallelTiles(caps), max(tiles, 1))) * int64(e.Splits) * int64(c.tileRows()) * int64(c.key.stateFloats()) * 4
-	e.ScratchBytes = int64(paramWords+batch*sequenceWords)*4 + state
+	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
 	if e.Splits > 1 {
 		e.ScratchBytes += int64(e.Splits) * rows * int64(op.ValueDim+2) * 4
 	}

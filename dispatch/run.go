@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vkattn/vkattn"
@@ -235,7 +236,7 @@ func (r *run) call(c *call) error {
 	}
 	splits := 1
 	if !ch.standard {
-		splits = planSplits(&r.be.caps, l.tiles, l.longest, l.widest, r.be.config.Splits)
+		splits = planSplits(&r.be.caps, l.tiles, int(ch.key.Invocations), l.longest, l.widest, r.be.config.Splits)
 	}
 	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks}
 	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
@@ -360,16 +361,16 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
 	split := splits > 1 || r.be.config.SplitKeys > 0
 	p.Splits = uint32(splits)
-	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps), l.tiles)}
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, int(key.Invocations)), l.tiles)}
 	if split {
 		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
 	}
-	// The running state of a group that slices its keys.
+	// The running state of a group that slices its keys; most calls have none.
 	tileState := int64(splits) * partState
-	for c.fewest > 1 && int64(c.fewest)*tileState > l.limit/2 {
+	for c.fewest > 1 && int64(c.fewest)*tileState > min(l.limit/2, maxState) {
 		c.fewest /= 2
 	}
-	state := int64(c.fewest) * tileState
+	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
 		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes}); err != nil {
@@ -380,22 +381,35 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 	var work, partial *vk.Buffer
 	var stateAt int64
 	var partialRows int
+	section := func(at int) error {
+		sec, err := s.next(at, state)
+		if err != nil {
+			return err
+		}
+		if work, stateAt, err = r.work(&sec, state); err != nil {
+			return err
+		}
+		c.end = sec.end
+		c.mostKeys = sliceKeys(&r.be.caps, l.op, l.longest, int(sec.params.GlobalCount))
+		return nil
+	}
 	for at := 0; at < l.tiles; {
 		if at == c.end {
-			sec, err := s.next(at, state)
-			if err != nil {
+			if err := section(at); err != nil {
 				return err
 			}
-			if work, stateAt, err = r.work(&sec, state); err != nil {
-				return err
-			}
-			c.end = sec.end
-			c.mostKeys = sliceKeys(&r.be.caps, l.op, l.longest, int(sec.params.GlobalCount))
 		}
 		budget := r.be.budgetFLOPs()
 		g, err := c.cut(at, budget)
 		if err != nil {
 			return err
+		}
+		if state == 0 && slices.ContainsFunc(g.pieces, func(p piece) bool { return p.suspend }) {
+			state = int64(c.fewest) * tileState
+			if err := section(at); err != nil {
+				return err
+			}
+			continue // the section may be shorter now
 		}
 		at += g.tiles
 		rows := g.tiles * tileRows
