@@ -126,6 +126,11 @@ func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
 	if cfg.Kernel != "" && cfg.Kernel != "flash" && cfg.Kernel != "standard" {
 		return nil, &vkattn.ArgError{Arg: "Config.Kernel", Reason: fmt.Sprintf("is %q, want flash or standard", cfg.Kernel)}
 	}
+	for class, t := range cfg.Tiles {
+		if !t.valid() {
+			return nil, &vkattn.ArgError{Arg: "Config", Reason: fmt.Sprintf("Tiles[%q]: no kernel has %d lanes, %d rows and %d invocations", class, t.Lanes, t.Rows, t.Invocations)}
+		}
+	}
 	if cfg.Budget < 0 || cfg.Splits < 0 || cfg.SplitKeys < 0 || cfg.Splits > 0 && cfg.SplitKeys > 0 {
 		return nil, &vkattn.ArgError{Arg: "Config", Reason: "Budget, Splits and SplitKeys may not be negative, and only one of the last two given"}
 	}
@@ -175,7 +180,7 @@ func (b *Backend) open(ctx context.Context) error {
 	if b.planner, err = newPlanner(); err != nil {
 		return err
 	}
-	b.planner.fixedTile = b.config.SplitKeys > 0
+	b.planner.fixedTile, b.planner.tiles = b.config.SplitKeys > 0, b.config.Tiles
 	b.pool = &pool{dev: b.dev}
 	b.pipelines = &pipelines{dev: b.dev, planner: b.planner, entries: map[any]*pipelineEntry{}}
 	if b.dummy, err = b.dev.NewBuffer(bufferSize(4096), vk.HeapDevice, "scratch"); err != nil {

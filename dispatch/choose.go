@@ -193,9 +193,22 @@ func sharing(op vkattn.Attention) int {
 	return a
 }
 
-// fewRows is the most rows of a sequence for which a kernel of its own is worth while: one that spends
-// nothing on rows that are not there, for then the keys and values are all that counts.
-const fewRows = 4
+// fewRows are the numbers of rows for which a kernel of its own is worth while: one that spends nothing on
+// rows that are not there, for then the keys and values are all that counts.
+var fewRows = []int{1, 4, 8}
+
+// few is the first of fewRows that holds all rows of a sequence, and of heads that share their keys, or 0.
+func (p *planner) few(op vkattn.Attention) int {
+	if p.fixedTile || op.SeqK < 512 {
+		return 0
+	}
+	for _, n := range fewRows {
+		if op.SeqQ*sharing(op) <= n {
+			return n
+		}
+	}
+	return 0
+}
 
 // fitFlash sizes the flash kernel for a device, shrinking the tile until it fits, or says why it cannot.
 func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant string) (key kernelKey, pack, shared int, why string) {
@@ -205,17 +218,22 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	smallest := sg.Size
 	key = kernelKey{Variant: variant, Vector: true, Extras: op.Softcap > 0 || op.With&extras != 0}
 
+	few := p.few(op)
+	tuned, isTuned := p.tiles[tileClass(path, d, dv, few)]
 	lanes := 8
-	decode := !p.fixedTile && op.SeqQ*sharing(op) <= fewRows && op.SeqK >= 512
 	switch {
-	case decode && !software:
+	case isTuned:
+		lanes = int(tuned.Lanes)
+	case few > 0 && !software:
 		for lanes < 32 && 8*lanes <= d {
 			lanes *= 2
 		}
 	case d > 256:
 		lanes = 32
-	case d > 64 && !software:
-		lanes = 16
+	case !software:
+		for lanes < 32 && ceilDiv(d, 4*lanes)+ceilDiv(dv, 4*lanes) > 4 {
+			lanes *= 2 // until 8 rows fit into registers
+		}
 	}
 	if path == "subgroup" {
 		if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
@@ -244,12 +262,10 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	for rows > 1 && rows*(key.Dim4+key.Value4) > budget {
 		rows /= 2
 	}
-	if decode {
-		few := uint32(1)
-		if op.SeqQ*sharing(op) > 1 {
-			few = fewRows
-		}
-		rows = min(rows, few)
+	if isTuned {
+		rows = min(tuned.Rows, uint32(lanes))
+	} else if few > 0 {
+		rows = min(rows, uint32(few))
 	}
 	key.Rows = rows
 
@@ -260,6 +276,9 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	} else if path == "subgroup" {
 		key.Invocations = max(64, sg.Size)
 	}
+	if isTuned {
+		key.Invocations = max(tuned.Invocations, key.Lanes)
+	}
 	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
 	if key.SubgroupSize > 0 && sg.MaxWorkgroupSubgroups > 0 && sg.MaxWorkgroupSubgroups < limit/key.SubgroupSize {
 		limit = sg.MaxWorkgroupSubgroups * key.SubgroupSize
@@ -268,6 +287,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	if path == "subgroup" {
 		floor = max(floor, sg.Size)
 	}
+	key.Invocations = max(key.Invocations, floor)
 	for key.Invocations > limit && key.Invocations/2 >= floor {
 		key.Invocations /= 2
 	}
@@ -278,7 +298,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	if op.SeqQ < key.tileRows() {
 		pack = sharing(op)
 	}
-	for !software && !p.fixedTile && key.Invocations/2 >= floor && 2*op.SeqQ*pack <= key.tileRows() {
+	for !software && !isTuned && !p.fixedTile && key.Invocations/2 >= floor && 2*op.SeqQ*pack <= key.tileRows() {
 		key.Invocations /= 2
 	}
 	for {
@@ -342,6 +362,7 @@ func specMap(spec []vk.SpecConstant) map[uint32]uint32 {
 // immutable, and planning with it touches no device.
 type planner struct {
 	modules map[string]shaders.Module
+	tiles   map[string]Tile // by tileClass: measured to be faster than the rule
 	// fixedTile: the tile may not depend on the number of rows, so that a row's bits do not.
 	fixedTile bool
 }
@@ -364,7 +385,10 @@ func planSplits(caps *vk.Caps, tiles, invocations, longest, widest, forced int) 
 	if longest == 0 || tiles == 0 {
 		return 1
 	}
-	most := ceilDiv(longest, 4*keyTile)
+	most := ceilDiv(longest, 2*keyTile)
+	if caps.DeviceType == "cpu" {
+		most = ceilDiv(longest, 4*keyTile)
+	}
 	if forced > 0 {
 		return clamp(forced, 1, ceilDiv(longest, keyTile))
 	}

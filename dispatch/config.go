@@ -30,6 +30,9 @@ type Config struct {
 	// SplitKeys fixes the size of a part in keys, rounded up to a multiple of 32: the bits of a sequence
 	// then do not depend on the other sequences of its batch. 0 lets the planner choose. Not with Splits.
 	SplitKeys int
+	// Tiles are kernel shapes to take instead of the planner's, by class, as in "subgroup d128" (many rows of
+	// head size 97 to 128) or "plain d64 rows4" (at most 4). What does not fit the device shrinks until it does.
+	Tiles map[string]Tile
 	// CacheDir holds pipeline caches and self-test verdicts. "" is the user's cache directory, "off" none.
 	CacheDir string
 	// Validation turns on Vulkan's validation layers; their messages go to OnMessage.

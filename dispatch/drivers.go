@@ -33,11 +33,11 @@ func sliceKeys(caps *vk.Caps, op vkattn.Attention, longest, globals int) int {
 }
 
 // mergeParts is the most parts that merge can join, or 0 where there is no such bound.
-func mergeParts(caps *vk.Caps, valueDim int) int {
+func mergeParts(caps *vk.Caps) int {
 	if caps.DriverID != driverLLVMpipe {
 		return 0
 	}
-	return llvmpipeIterations / 2 / (2 + ceilDiv(valueDim, mergeLanes))
+	return llvmpipeIterations / 4
 }
 
 // bufferSize keeps a size that a buffer may have off the powers of two: llvmpipe compiles a kernel anew, for

@@ -72,7 +72,7 @@ func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error)
 	if err != nil {
 		return vkattn.Explanation{}, err
 	}
-	p.fixedTile = cfg.SplitKeys > 0
+	p.fixedTile, p.tiles = cfg.SplitKeys > 0, cfg.Tiles
 	disabled := map[string]string{}
 	for _, name := range cfg.Disable {
 		disabled[name] = "disabled by the caller"

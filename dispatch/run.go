@@ -325,8 +325,16 @@ func (r *run) grid(n int) (x, y int) {
 	return x, ceilDiv(n, x)
 }
 
+// mergeColumns is COLUMNS of merge.comp: as many elements of a row one of its workgroups merges.
+const mergeColumns = 32
+
 // mergeLanes is the workgroup of merge.
-const mergeLanes = 32
+func mergeLanes(caps *vk.Caps) uint32 {
+	if caps.DeviceType == "cpu" {
+		return mergeColumns
+	}
+	return min(256, prevPow2(caps.Limits.MaxComputeWorkGroupInvocations))
+}
 
 // flash runs the fused kernel over all row tiles, group by group.
 func (r *run) flash(plan *Plan, s *sections, vector bool) error {
@@ -347,7 +355,7 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 	// The running state and the partial results of one row tile must fit into half a binding, beside the lists.
 	partState := int64(tileRows) * int64(key.stateFloats()) * 4
 	most := int(max(1, (l.limit/2-l.align)/partState))
-	if n := mergeParts(&r.be.caps, int(p.ValueDim)); n > 0 {
+	if n := mergeParts(&r.be.caps); n > 0 {
 		most = min(most, n)
 	}
 	partKeys := ceilDiv(ceilDiv(longest, min(int(p.Splits), most)), keyTile) * keyTile
@@ -373,7 +381,7 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
-		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes}); err != nil {
+		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps)}); err != nil {
 			return err
 		}
 	}
@@ -454,7 +462,7 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 			b := bindings(work, l, &pc.windows)
 			b[bindQ], b[bindK] = partials, partialState
 			x, y := r.grid(rows)
-			if err := r.dispatch(merge, b, &s, x, y, 1, 0, budget); err != nil {
+			if err := r.dispatch(merge, b, &s, x, y, ceilDiv(int(p.ValueDim), mergeColumns), 0, budget); err != nil {
 				return err
 			}
 		}

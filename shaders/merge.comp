@@ -5,12 +5,12 @@
 // that saw a key (the sum of the others is 0, and their O may hold anything), and counts the sink logit once.
 //
 // parts [splits, rows, Dv] and part_state [splits, rows, 2], a maximum and a sum, as flash wrote them, rows being
-// tile_count tiles of tile_rows; out [B,Hq,Sq,Dv], lse [B,Hq,Sq], any strides. One workgroup merges one row.
-// No shared memory.
+// tile_count tiles of tile_rows; out [B,Hq,Sq,Dv], lse [B,Hq,Sq], any strides. One workgroup merges 32 columns of
+// one row: each 32 of its invocations take a share of the parts. Shared memory: one float per invocation.
 //
 // Dao et al., FlashDecoding; the formula is the softmax state's own merge, as in docs/semantics.md.
 
-layout(local_size_x_id = 0) in;
+layout(local_size_x_id = 0) in;     // a power of two, at least 32
 
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
@@ -20,6 +20,23 @@ layout(std430, set = 0, binding = 1) readonly buffer Parts { float parts[]; };
 layout(std430, set = 0, binding = 2) readonly buffer PartState { vec2 part_state[]; };
 layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
 layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
+
+const uint COLUMNS = 32u;
+
+shared float exchanged[gl_WorkGroupSize.x];
+
+// over_workgroup adds x up over the invocations that are distance, 2 * distance, ... apart, or takes their maximum.
+float over_workgroup(float x, uint distance, bool maximum) {
+    uint me = gl_LocalInvocationID.x;
+    barrier();
+    exchanged[me] = x;
+    barrier();
+    float y = exchanged[me % distance];
+    for (uint i = me % distance + distance; i < gl_WorkGroupSize.x; i += distance) {
+        y = maximum ? max(y, exchanged[i]) : y + exchanged[i];
+    }
+    return y;
+}
 
 void main() {
     uint slot = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
@@ -33,42 +50,46 @@ void main() {
         return;
     }
     Row at = find_row(tile, row);
-    float top = LOWEST;
-    bool any = false;
-    for (uint p = 0u; p < splits; p++) {
+    uint me = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x;
+    float top = LOWEST, weight = 0.0;
+    for (uint p = me; p < splits; p += step) {
         vec2 part = part_state[p * rows + slot];
         if (part.y != 0.0) {
             top = max(top, part.x);
-            any = true;
+            weight = 1.0;
         }
     }
+    top = over_workgroup(top, 1u, true);
+    bool any = over_workgroup(weight, 1u, true) != 0.0;
     float sink = 0.0, sum = 0.0;
     bool has_sink = (flags & FLAG_SINK) != 0u;
     if (has_sink) {
         sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + at.head]);
-        if (any) {
-            top = max(top, sink);
-            sum = exp_difference(sink, top);
-        }
+        top = any ? max(top, sink) : top;
     }
-    for (uint p = 0u; p < splits; p++) {
+    for (uint p = me; p < splits; p += step) {
         vec2 part = part_state[p * rows + slot];
         sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
     }
+    sum = over_workgroup(sum, 1u, false);
+    if (has_sink && any) {
+        sum += exp_difference(sink, top);
+    }
+    uint d = gl_WorkGroupID.z * COLUMNS + me % COLUMNS;
+    float x = 0.0;
+    for (uint p = me / COLUMNS; p < splits; p += step / COLUMNS) {
+        vec2 part = part_state[p * rows + slot];
+        if (part.y != 0.0) {
+            x += part.y * exp_difference(part.x, top) * parts[(p * rows + slot) * value_dim + min(d, value_dim - 1u)];
+        }
+    }
+    x = over_workgroup(x, COLUMNS, false);
     uint i = tile.seq.q0 + at.i;
-    if (gl_LocalInvocationID.x == 0u && (flags & FLAG_LSE) != 0u) {
+    if (me < COLUMNS && d < value_dim) {
+        out_data[slice.out_base + tile.seq.batch * out_batch + at.head * out_head + i * out_row + d] = any ? x / sum : 0.0;
+    }
+    if (me == 0u && gl_WorkGroupID.z == 0u && (flags & FLAG_LSE) != 0u) {
         float l = any ? log_sum(top, sum) : (has_sink ? sink : minus_infinity());
         lse_data[slice.lse_base + tile.seq.batch * lse_batch + at.head * lse_head + i * lse_row] = l;
-    }
-    uint base = slice.out_base + tile.seq.batch * out_batch + at.head * out_head + i * out_row;
-    for (uint d = gl_LocalInvocationID.x; d < value_dim; d += gl_WorkGroupSize.x) {
-        float x = 0.0;
-        for (uint p = 0u; p < splits; p++) {
-            vec2 part = part_state[p * rows + slot];
-            if (part.y != 0.0) {
-                x += part.y * exp_difference(part.x, top) * parts[(p * rows + slot) * value_dim + d];
-            }
-        }
-        out_data[base + d] = any ? x / sum : 0.0;
     }
 }
