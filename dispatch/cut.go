@@ -3,6 +3,7 @@ package dispatch
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/vkattn/vkattn"
@@ -34,8 +35,9 @@ type area struct {
 	seq0, seq1, head0, head1, row0, row1, key0, key1 int
 }
 
-// layout is the geometry of one call on the device: sequences cut to row tiles, tensors, and limits.
-type layout struct {
+// geometry is what the masks and lengths of a call make of it, whatever its tensors are: sequences cut to row
+// tiles, and what each costs. It is immutable, so that a plan keeps it for calls of the same lengths.
+type geometry struct {
 	op       vkattn.Attention
 	seqs     []vkattn.Sequence
 	tileRows int
@@ -48,39 +50,56 @@ type layout struct {
 	before   []float64   // predicted FLOPs of all sequences before each one, and of all
 	longest  int         // most keys of a sequence
 	widest   int         // most keys that a row tile visits
-
-	q, k, v, out, lse, bias, mask view
-	limit, align                  int64
-	keyLimit                      int64 // of the bindings of k and v
-	allKeys                       bool  // areas show all keys, also those that the masks hide
 }
 
-func newLayout(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack int, limits *vk.Limits) *layout {
-	l := &layout{op: op, seqs: seqs, tileRows: tileRows, pack: pack, heads: op.HeadsQ / pack, first: make([]int, len(seqs)+1), costs: make([][]float64, len(seqs)), visits: make([][]int, len(seqs)), before: make([]float64, len(seqs)+1),
-		limit: int64(min(limits.MaxStorageBufferRange, 1<<62)), align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
-	l.keyLimit = l.limit
+func newGeometry(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack int) *geometry {
+	g := &geometry{op: op, seqs: seqs, tileRows: tileRows, pack: pack, heads: op.HeadsQ / pack, first: make([]int, len(seqs)+1),
+		costs: make([][]float64, len(seqs)), visits: make([][]int, len(seqs)), before: make([]float64, len(seqs)+1)}
 	var spans []vkattn.Span
 	perPair := 2 * float64(op.HeadDim+op.ValueDim)
 	for i := range seqs {
 		s := &seqs[i]
 		n := ceilDiv(s.Sq*pack, tileRows)
-		l.first[i+1] = l.first[i] + n*l.heads
-		l.longest = max(l.longest, s.Sk)
-		l.costs[i], l.visits[i] = make([]float64, n+1), make([]int, n)
+		g.first[i+1] = g.first[i] + n*g.heads
+		g.longest = max(g.longest, s.Sk)
+		g.costs[i], g.visits[i] = make([]float64, n+1), make([]int, n)
 		for t := range n {
 			keys := 0
 			spans = s.Spans(spans[:0], t*tileRows/pack, ceilDiv((t+1)*tileRows, pack))
 			for _, sp := range spans {
 				keys += (ceilDiv(sp.Hi, keyTile) - sp.Lo/keyTile) * keyTile
 			}
-			l.visits[i][t], l.widest = keys, max(l.widest, keys)
+			g.visits[i][t], g.widest = keys, max(g.widest, keys)
 			// A tile that visits nothing still costs something.
-			l.costs[i][t+1] = l.costs[i][t] + float64(keys+4)*float64(tileRows)*perPair
+			g.costs[i][t+1] = g.costs[i][t] + float64(keys+4)*float64(tileRows)*perPair
 		}
-		l.before[i+1] = l.before[i] + l.costs[i][n]*float64(l.heads)
+		g.before[i+1] = g.before[i] + g.costs[i][n]*float64(g.heads)
 	}
-	l.tiles = l.first[len(seqs)]
-	return l
+	g.tiles = g.first[len(seqs)]
+	return g
+}
+
+// sameSequences reports whether two calls have the same lengths and masks.
+func sameSequences(a, b []vkattn.Sequence) bool {
+	return slices.EqualFunc(a, b, func(x, y vkattn.Sequence) bool {
+		return x.Index == y.Index && x.Batch == y.Batch && x.Q0 == y.Q0 && x.K0 == y.K0 && x.Sq == y.Sq && x.Sk == y.Sk &&
+			x.Off == y.Off && x.KBase == y.KBase && x.Rel == y.Rel && x.Causal == y.Causal && x.Prefix == y.Prefix &&
+			x.Window == y.Window && x.SinkTokens == y.SinkTokens && x.Chunk == y.Chunk && slices.Equal(x.Global, y.Global)
+	})
+}
+
+// layout is one call on the device: its geometry, its tensors, and limits.
+type layout struct {
+	*geometry
+	q, k, v, out, lse, bias, mask view
+	limit, align                  int64
+	keyLimit                      int64 // of the bindings of k and v
+	allKeys                       bool  // areas show all keys, also those that the masks hide
+}
+
+func newLayout(g *geometry, limits *vk.Limits) *layout {
+	limit := int64(min(limits.MaxStorageBufferRange, 1<<62))
+	return &layout{geometry: g, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 }
 
 // texels tightens the limits to those of texel buffers of four floats, which k and v are bound as.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
@@ -51,7 +53,7 @@ func randomCut(rng *rand.Rand) *cutter {
 	if rng.IntN(2) == 0 {
 		pack = sharing(op)
 	}
-	l := newLayout(op, seqs, pick(rng, 1, 4, 8, 64), pack, &limits)
+	l := newLayout(newGeometry(op, seqs, pick(rng, 1, 4, 8, 64), pack), &limits)
 	l.allKeys = rng.IntN(4) == 0
 	if rng.IntN(3) == 0 {
 		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
@@ -350,5 +352,33 @@ func TestCuts(t *testing.T) {
 	t.Logf("%d calls, %d groups, %d of them with sliced keys, %d by windows and split, %d with sliced rows, %d calls refused", calls, groups, sliced, windowed, inside, refused)
 	if sliced < 1000 || windowed < 300 || inside < 300 || refused > calls/4 {
 		t.Error("the mix of cuts is too poor to prove anything")
+	}
+}
+
+// TestSameSequences: a change of any field is seen.
+func TestSameSequences(t *testing.T) {
+	a := []vkattn.Sequence{{Sq: 3, Global: []int32{1}}}
+	if !sameSequences(a, []vkattn.Sequence{{Sq: 3, Global: []int32{1}}}) {
+		t.Error("equal sequences differ")
+	}
+	fields := reflect.TypeFor[vkattn.Sequence]()
+	for i := range fields.NumField() {
+		b := slices.Clone(a)
+		f := reflect.ValueOf(&b[0]).Elem().Field(i)
+		switch f.Kind() {
+		case reflect.Int:
+			f.SetInt(f.Int() + 1)
+		case reflect.Bool:
+			f.SetBool(!f.Bool())
+		case reflect.Slice:
+			f.Set(reflect.ValueOf([]int32{2}))
+		case reflect.Struct:
+			f.Set(reflect.ValueOf(vkattn.Window{Left: vkattn.Tokens(1)}))
+		default:
+			t.Fatalf("%s: a field of a new kind", fields.Field(i).Name)
+		}
+		if sameSequences(a, b) {
+			t.Errorf("%s makes no difference", fields.Field(i).Name)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/vkattn/vkattn"
@@ -15,6 +16,21 @@ type Plan struct {
 	choice *choice
 	mu     sync.Mutex
 	closed bool
+	last   *geometry // of the last call
+}
+
+// geometry cuts the sequences of a call, or finds the last call's, when it had the same.
+func (p *Plan) geometry(seqs []vkattn.Sequence) *geometry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil || !sameSequences(p.last.seqs, seqs) {
+		seqs = slices.Clone(seqs)
+		for i := range seqs {
+			seqs[i].Global = slices.Clone(seqs[i].Global)
+		}
+		p.last = newGeometry(p.choice.op, seqs, p.choice.tileRows(), p.choice.pack)
+	}
+	return p.last
 }
 
 // Supports says whether this device can run op; see vkattn.Backend.

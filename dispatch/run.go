@@ -193,7 +193,7 @@ func (r *run) call(c *call) error {
 	w := op.Work(&c.args, c.seqs, false)
 	r.report.Work = addWork(r.report.Work, w, r.report.Calls == 1)
 
-	l := newLayout(op, c.seqs, ch.tileRows(), ch.pack, &r.be.caps.Limits)
+	l := newLayout(c.plan.geometry(c.seqs), &r.be.caps.Limits)
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
