@@ -317,6 +317,9 @@ func (b *Backend) pipeline(key any) (*vk.Pipeline, error) {
 		if k, ok := key.(kernelKey); ok && k.texels() {
 			bind[bindK].Format, bind[bindV].Format = vk.TexelRGBA32F, vk.TexelRGBA32F
 		}
+		if k, ok := key.(simpleKey); ok && k.Variant == "peak_read_texels" {
+			bind[bindK].Format = vk.TexelRGBA32F
+		}
 		steps := []func() error{
 			c.Begin,
 			func() error { return c.Bind(p, bind) },

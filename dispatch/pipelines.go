@@ -66,6 +66,9 @@ func (p *pipelines) get(key any, warm func(*vk.Pipeline) error) (*vk.Pipeline, e
 			}
 		case simpleKey:
 			spec.Name, spec.Spec = k.Variant, []vk.SpecConstant{{ID: 0, Value: k.Invocations}}
+			if k.Variant == "peak_read_texels" {
+				spec.Texels = 1 << bindK
+			}
 			if k.Variant == "standard_scores" {
 				spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 5, Value: b2u(k.Vector)})
 			}

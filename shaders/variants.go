@@ -30,4 +30,7 @@ var variants = []Variant{
 	{Name: "standard_scores", Source: "standard_scores.comp"},
 	{Name: "standard_softmax", Source: "standard_softmax.comp"},
 	{Name: "standard_values", Source: "standard_values.comp"},
+	{Name: "peak_fma", Source: "peak_fma.comp"},
+	{Name: "peak_read", Source: "peak_read.comp"},
+	{Name: "peak_read_texels", Source: "peak_read.comp", Defines: []string{"TEXELS=1"}, Requires: []string{"SampledBuffer"}},
 }

@@ -1,0 +1,132 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// Roofs measures what the device reaches with nothing but multiply-adds, reads, or copies; see
+// vkattn.RoofMeasurer. It takes buffers of up to 256 MiB.
+func (b *Backend) Roofs(ctx context.Context) (vkattn.Roofs, error) {
+	var roofs vkattn.Roofs
+	leave, err := b.turn()(ctx)
+	if err != nil {
+		return roofs, err
+	}
+	defer b.active.Done()
+	r := b.newRun(ctx, leave)
+	err = r.roofs(&roofs)
+	return roofs, r.end(err)
+}
+
+// best is the shortest device time of a few rounds of step, each in its own submit.
+func (r *run) best(step func() error) (float64, error) {
+	best := math.Inf(1)
+	for range 7 {
+		before, start := r.report.DeviceTime, time.Now()
+		if err := step(); err != nil {
+			return 0, err
+		}
+		if err := r.drain(); err != nil {
+			return 0, err
+		}
+		took := r.report.DeviceTime - before
+		if took <= 0 { // no timestamps
+			took = time.Since(start)
+		}
+		best = min(best, took.Seconds())
+	}
+	return best, nil
+}
+
+func (r *run) roofs(roofs *vkattn.Roofs) error {
+	caps := &r.be.caps
+	software := caps.DeviceType == "cpu"
+	lanes, groups, rounds := uint32(128), 1<<13, int32(1<<10)
+	if software {
+		lanes, groups, rounds = max(1, caps.Subgroup.Size), 64, 1<<13
+	}
+	size := int64(min(256<<20, caps.Limits.MaxStorageBufferRange))
+	read := simpleKey{Variant: "peak_read", Invocations: lanes}
+	if _, off := r.be.disabled["texels"]; software && !off && len(caps.TexelFormats) > 0 {
+		read.Variant = "peak_read_texels"
+		size = min(size, 16*int64(caps.Limits.MaxTexelBufferElements))
+	}
+	unit := 64 * int64(groups) * int64(lanes) // bytes of one round of all loads
+	size = max(1, size/unit) * unit
+
+	source, err := r.hold(size, vk.HeapDevice, "roofs")
+	if err != nil {
+		return err
+	}
+	target, err := r.hold(size, vk.HeapDevice, "roofs")
+	if err != nil {
+		return err
+	}
+	c, err := r.open()
+	if err != nil {
+		return err
+	}
+	if err := c.Fill(source, 0, size, 0); err != nil {
+		return err
+	}
+	c.Barrier(vk.BarrierAll)
+	copyTime, err := r.best(func() error {
+		c, err := r.open()
+		if err != nil {
+			return err
+		}
+		if err := c.Copy(source, target, []vk.Region{{Size: size}}); err != nil {
+			return err
+		}
+		c.Barrier(vk.BarrierAll)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	roofs.CopyGBps = 2 * float64(size) / copyTime / 1e9
+
+	launch := func(key simpleKey, s sliceParams) (float64, error) {
+		p, err := r.be.pipeline(key)
+		if err != nil {
+			return 0, err
+		}
+		bind := make([]vk.Binding, numBindings)
+		for i := range bind {
+			bind[i] = vk.Binding{Buffer: target, Range: min(size, int64(r.be.caps.Limits.MaxStorageBufferRange))}
+		}
+		bind[bindParams].Range = paramBytes
+		bind[bindK] = vk.Binding{Buffer: source, Range: size}
+		if key.Variant == "peak_read_texels" {
+			bind[bindK].Format = vk.TexelRGBA32F
+		}
+		s.TileCount = 1
+		return r.best(func() error { return r.dispatch(p, bind, &s, groups, 1, 1, 0, math.Inf(1)) })
+	}
+	readTime, err := launch(read, sliceParams{KeyEnd: int32(size / unit * 4)})
+	if err != nil {
+		return err
+	}
+	roofs.ReadGBps = float64(size) / readTime / 1e9
+	fmaTime, err := launch(simpleKey{Variant: "peak_fma", Invocations: lanes}, sliceParams{KeyEnd: rounds, StateBase: math.Float32bits(0.5)})
+	if err != nil {
+		return err
+	}
+	roofs.FMATFLOPs = 2 * 192 * float64(rounds) * float64(groups) * float64(lanes) / fmaTime / 1e12
+	if got := target.Bytes(); got != nil {
+		if err := target.Invalidate(0, 4); err != nil {
+			return err
+		}
+		if x := math.Float32frombits(binary.NativeEndian.Uint32(got)); math.Abs(float64(x)-24) > 1e-3 {
+			return fmt.Errorf("dispatch: peak_fma computes %g instead of 24", x)
+		}
+	}
+	return nil
+}
