@@ -7,7 +7,7 @@ DRIVERS    ?= lavapipe,swiftshader$(if $(filter sid,$(ROOT)),$(comma)sid)
 MATRIX     ?=
 FUZZTIME   ?= 10s
 RUN_CMD    ?= bin/vkattn run --preset llama3.1-8b --seqlen 2k --causal --check --device demo
-BENCH_CMD  ?= bin/vkattn bench --device demo
+BENCH_CMD  ?= bin/vkattn bench --suite fa --quick --device demo --save build/bench.jsonl
 SMALL      ?= . ./cpu/... ./shaders/... ./internal/... ./tools/...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 comma      := ,
@@ -79,8 +79,10 @@ fuzz: ## each fuzz target for FUZZTIME
 	  echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$dir || exit 1; \
 	done
 
-bench: build ## measure this machine's devices
+bench: build ## measure this machine's devices; build/report.html shows it
+	@mkdir -p build && rm -f build/bench.jsonl
 	$(BENCH_CMD)
+	bin/vkattn report build/bench.jsonl -o build/report.html
 
 clean: ## remove what was built here; caches under ~/.cache/vkattn stay
 	rm -rf bin build

@@ -5,6 +5,7 @@
 #   tools/setup.sh test        also lavapipe, the software driver that `make test` runs on
 #   tools/setup.sh windows     the cross compiler for Windows
 #   tools/setup.sh validation  the Vulkan validation layers
+#   tools/setup.sh browser     Chromium, for the test that looks at the report's page
 #
 # What is there is left alone. Without root or apt-get it says what to install and succeeds: vkattn then
 # builds without Vulkan, and runs on the CPU.
@@ -44,6 +45,7 @@ for part in "${@:-base}"; do
   test) check_base; have_driver lvp_icd || need mesa-vulkan-drivers ;;
   windows) command -v x86_64-w64-mingw32-gcc >/dev/null || need gcc-mingw-w64-x86-64-win32 ;;
   validation) have_layers || need vulkan-validationlayers ;;
+  browser) command -v chromium >/dev/null || need chromium ;;
   *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done

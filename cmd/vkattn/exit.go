@@ -8,6 +8,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
+	"github.com/vkattn/vkattn/internal/bench"
 	"github.com/vkattn/vkattn/internal/tensorio"
 	"github.com/vkattn/vkattn/vk"
 )
@@ -46,6 +47,7 @@ func exitCode(err error) int {
 		mismatch *mismatchError
 		stopped  *interrupted
 		format   *tensorio.FormatError
+		records  *bench.ReadError
 		path     *fs.PathError
 	)
 	switch {
@@ -55,7 +57,7 @@ func exitCode(err error) int {
 		return 128 + int(stopped.signal)
 	case errors.As(err, &mismatch):
 		return exitMismatch
-	case errors.As(err, &usage), errors.As(err, &format), errors.Is(err, vkattn.ErrInvalid):
+	case errors.As(err, &usage), errors.As(err, &format), errors.As(err, &records), errors.Is(err, vkattn.ErrInvalid):
 		return exitUsage
 	case errors.As(err, &nothing), errors.Is(err, vkattn.ErrUnsupported), errors.Is(err, dispatch.ErrNoDevice),
 		errors.Is(err, vk.ErrUnavailable), errors.Is(err, vk.ErrUnsupported):

@@ -29,7 +29,8 @@ which of them ran it, how, why there, how long it took and how exact the answer 
   vkattn run --in layer.npz --causal --device gpu --out o.npz
   vkattn plan --preset gpt2 --caps rx-7900-xtx-radv          # what would run on a card that is not here
   vkattn verify --device gpu                                 # is every option right on this device?
-  vkattn bench --headdim 64,128 --seqlen 1k-8k*2 -o csv`,
+  vkattn bench --headdim 64,128 --seqlen 1k-8k*2 -o csv
+  vkattn report here.json there.json -o report.html          # tables and plots of what bench measured`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
@@ -41,7 +42,7 @@ which of them ran it, how, why there, how long it took and how exact the answer 
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no notes and no progress on stderr")
 	root.SetGlobalNormalizationFunc(aliases)
 	root.SetUsageFunc(groupedUsage)
-	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newVerify(a), newBench(a), newVersion(a))
+	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newVerify(a), newBench(a), newCompare(a), newReport(a), newVersion(a))
 	return root
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// Schema is the version of Record's JSON form.
-const Schema = 1
+// Schema is the version of Record's JSON form. Version 1 had no suites, roofs, hashes and cuts; Read takes both.
+const Schema = 2
 
 // Build says which program measured.
 type Build struct {
@@ -32,20 +32,30 @@ type Check struct {
 
 // Record is one contestant on one problem.
 type Record struct {
-	Schema  int           `json:"schema"`
-	Build   Build         `json:"build"`
-	Time    time.Time     `json:"time"` // UTC
-	Problem string        `json:"problem"`
-	Op      any           `json:"op"`
-	Asked   string        `json:"asked"` // what the contestant was asked for: device and kernel
-	Report  vkattn.Report `json:"report"`
+	Schema  int       `json:"schema"`
+	Build   Build     `json:"build"`
+	Time    time.Time `json:"time"`            // UTC
+	Label   string    `json:"label,omitempty"` // of the machine, as its user calls it
+	Shard   string    `json:"shard,omitempty"`
+	Suite   string    `json:"suite,omitempty"`
+	Table   string    `json:"table,omitempty"`   // of the suite
+	Case    string    `json:"case,omitempty"`    // within the table
+	Against string    `json:"against,omitempty"` // the case that Ratio compares with
+	Problem string    `json:"problem"`
+	// Op is the problem in canonical form; nil in records of ops that this version does not know.
+	Op     *vkattn.Attention `json:"op,omitempty"`
+	Asked  string            `json:"asked"` // what the contestant was asked for: device and kernel
+	Host   bool              `json:"host"`  // tensors were in host memory, and wall times have the copies in them
+	Report vkattn.Report     `json:"report"`
+	// SPIRV is the SHA-256 of each shader module of the kernel, by name; nil on the CPU.
+	SPIRV map[string]string `json:"spirv_sha256,omitempty"`
 
 	Verified bool   `json:"verified"`
-	Check    *Check `json:"check,omitempty"`
+	Check    *Check `json:"check,omitempty"` // nil when there was none
 
 	Samples []Sample `json:"samples"`
 	Warm    int      `json:"warm_runs"`
-	Stopped string   `json:"stopped"` // the limit that ended the measurement
+	Stopped string   `json:"stopped"` // the rule that ended the measurement: StopNoise and its like
 	Device  Summary  `json:"device"`  // by the device's clock; n is 0 when it has none
 	Wall    Summary  `json:"wall"`
 
@@ -53,47 +63,142 @@ type Record struct {
 	TFLOPSFA float64 `json:"tflops_fa"` // FlashAttention's convention
 	GBS      float64 `json:"gb_s"`      // every input and output once, over the same time
 	Clock    string  `json:"clock"`     // "device" or "wall": which median the rates and Ratio use
-	Ratio    float64 `json:"ratio"`     // time over the time of the first contestant of this problem; below 1 is faster
+	Ratio    float64 `json:"ratio"`     // time over the time that it is compared with; below 1 is faster; 0 is unknown
 
+	Roofs *vkattn.Roofs `json:"roofs,omitempty"` // of the device; nil when they were not measured
+	Roof  *Roof         `json:"roof,omitempty"`  // the one that binds
+
+	Cut   string `json:"cut,omitempty"`   // by which rule this was not measured
 	Error string `json:"error,omitempty"` // why there are no or fewer samples
 }
 
 // NewRecord derives the figures of a series. report is that of the last run.
-func NewRecord(problem string, op any, asked string, report vkattn.Report, s *Series) Record {
-	r := Record{Schema: Schema, Time: time.Now().UTC(), Problem: problem, Op: op, Asked: asked, Report: report,
-		Samples: s.Samples, Warm: s.Warm, Stopped: s.Stopped, Device: s.Device(), Wall: s.Wall(), Clock: "device"}
-	if r.Device.N == 0 {
-		r.Clock = "wall"
-	}
+func NewRecord(op vkattn.Attention, asked string, report vkattn.Report, roofs *vkattn.Roofs, s *Series) Record {
+	canonical := op.Canonical()
+	r := Record{Schema: Schema, Time: time.Now().UTC(), Problem: op.String(), Op: &canonical, Asked: asked, Report: report,
+		Roofs: roofs, Samples: s.Samples, Warm: s.Warm, Stopped: s.Stopped}
 	if s.Err != nil {
 		r.Error = s.Err.Error()
 	}
-	if t := r.Median().Seconds(); t > 0 {
-		r.TFLOPS = report.Work.FLOPs / t / 1e12
-		r.TFLOPSFA = report.Work.FLOPsFA / t / 1e12
-		r.GBS = float64(report.Work.Bytes) / t / 1e9
-	}
+	r.derive()
 	return r
 }
 
-// Median is the median time by Clock.
-func (r *Record) Median() time.Duration {
-	if r.Clock == "device" {
-		return r.Device.Median
+// derive fills in what follows from the samples, the work and the roofs.
+func (r *Record) derive() {
+	s := Series{Samples: r.Samples}
+	r.Device, r.Wall, r.Clock = s.Device(), s.Wall(), "device"
+	if r.Device.N == 0 {
+		r.Clock = "wall"
 	}
-	return r.Wall.Median
+	r.TFLOPS, r.TFLOPSFA, r.GBS, r.Roof = 0, 0, 0, nil
+	if t := r.Median().Seconds(); t > 0 {
+		r.TFLOPS = r.Report.Work.FLOPs / t / 1e12
+		r.TFLOPSFA = r.Report.Work.FLOPsFA / t / 1e12
+		r.GBS = float64(r.Report.Work.Bytes) / t / 1e9
+		r.Roof = r.findRoof()
+	}
 }
 
-// SetRatios compares the records of one problem with the first that has samples.
+// Summary describes the times by Clock.
+func (r *Record) Summary() Summary {
+	if r.Clock == "device" {
+		return r.Device
+	}
+	return r.Wall
+}
+
+// Median is the median time by Clock.
+func (r *Record) Median() time.Duration { return r.Summary().Median }
+
+// Times are the samples by Clock.
+func (r *Record) Times() []time.Duration {
+	s := Series{Samples: r.Samples}
+	if r.Clock == "device" {
+		return s.each(func(x Sample) time.Duration { return x.Device })
+	}
+	return s.each(func(x Sample) time.Duration { return x.Wall })
+}
+
+// Measured says whether there are samples and nothing spoke against them.
+func (r *Record) Measured() bool { return len(r.Samples) > 0 && (r.Check == nil || r.Check.OK) }
+
+// Memory is what a call needs: inputs, outputs and scratch. 0 where that was not found out.
+func (r *Record) Memory() int64 {
+	if len(r.Samples) == 0 {
+		return 0
+	}
+	return r.Report.Work.Bytes + r.Report.Scratch
+}
+
+// Cache is the bytes of keys and values, 0 for an unknown op.
+func (r *Record) Cache() int64 {
+	if r.Op == nil {
+		return 0
+	}
+	o := r.Op
+	batch := int64(o.Batch)
+	tokens := batch * int64(o.SeqK)
+	if o.Packed {
+		tokens = int64(o.TotalK)
+	}
+	return tokens * (int64(o.HeadsK)*int64(o.HeadDim)*bytesOf32(o.TypeK) + int64(o.HeadsV)*int64(o.ValueDim)*bytesOf32(o.TypeV)) / 32
+}
+
+// bytesOf32 is the size of 32 elements; block types have a scale of two bytes in it.
+func bytesOf32(t vkattn.Type) int64 {
+	switch t {
+	case vkattn.Q8_0:
+		return 34
+	case vkattn.Q4_0:
+		return 18
+	}
+	return 32 * int64(t.Size())
+}
+
+// ScoreMatrix is the bytes of all scores in float32, which the unfused baseline keeps.
+func ScoreMatrix(op vkattn.Attention) int64 {
+	return 4 * int64(op.Batch) * int64(op.HeadsQ) * int64(op.SeqQ) * int64(op.SeqK)
+}
+
+// Name is how tables call the contestant's device.
+func (r *Record) Name() string {
+	name := r.Report.Device
+	if name == "" {
+		name = r.Asked
+	}
+	if r.Label != "" {
+		name = r.Label + ": " + name
+	}
+	return name
+}
+
+// SetRatios compares each record with the case that it is against, of the same contestant, or with the first
+// measured contestant of its own case.
 func SetRatios(records []Record) {
-	var base time.Duration
+	type key struct{ label, suite, table, name, problem, asked string }
+	first := map[key]time.Duration{}
 	for i := range records {
-		m := records[i].Median()
-		if base == 0 {
-			base = m
+		r := &records[i]
+		m := r.Median()
+		if !r.Measured() || m <= 0 {
+			continue
 		}
-		if base > 0 && m > 0 {
-			records[i].Ratio = float64(m) / float64(base)
+		for _, k := range []key{{r.Label, r.Suite, r.Table, r.Case, r.Problem, ""}, {r.Label, r.Suite, r.Table, r.Case, "", r.Asked}} {
+			if first[k] == 0 {
+				first[k] = m
+			}
+		}
+	}
+	for i := range records {
+		r := &records[i]
+		base := first[key{r.Label, r.Suite, r.Table, r.Case, r.Problem, ""}]
+		if r.Against != "" {
+			base = first[key{r.Label, r.Suite, r.Table, r.Against, "", r.Asked}]
+		}
+		r.Ratio = 0
+		if m := r.Median(); base > 0 && m > 0 && r.Measured() {
+			r.Ratio = float64(m) / float64(base)
 		}
 	}
 }

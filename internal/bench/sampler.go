@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -25,7 +26,8 @@ type Rule struct {
 	WarmTime   time.Duration // and for at least this long, before each turn of a device; default 0.5 s, because idle GPUs clock down
 	MinSamples int           // default 10
 	MinTime    time.Duration // accumulated; default 0.5 s
-	Spread     float64       // stop when the relative standard deviation is below; default 0.005
+	Criterion  string        // one of Criteria, asked once there are MinSamples and MinTime; default "stdrel"
+	Spread     float64       // stdrel stops when the relative standard deviation is at most this; default 0.005
 	MaxTime    time.Duration // accumulated; wins over MinSamples once there are 3 samples; default 5 s
 	MaxSamples int           // default 1000
 	Rounds     int           // turns that contestants take to reach MinSamples and MinTime; default 3
@@ -36,6 +38,7 @@ func (r Rule) withDefaults() Rule {
 	setDefault(&r.WarmTime, 500*time.Millisecond)
 	setDefault(&r.MinSamples, 10)
 	setDefault(&r.MinTime, 500*time.Millisecond)
+	setDefault(&r.Criterion, "stdrel")
 	setDefault(&r.Spread, 0.005)
 	setDefault(&r.MaxTime, 5*time.Second)
 	setDefault(&r.MaxSamples, 1000)
@@ -57,10 +60,11 @@ type Run func(ctx context.Context) (Sample, error)
 type Series struct {
 	Samples []Sample
 	Warm    int    // untimed runs
-	Stopped string // which limit ended it
+	Stopped string // which rule ended it: StopNoise and its like
 	Err     error  // the run that failed; samples before it are kept
 
-	total time.Duration
+	total     time.Duration
+	criterion *criterion
 }
 
 // Measure lets the contestants take turns (A B A B A B ...), so that a drift of the machine hits all of them,
@@ -69,6 +73,9 @@ type Series struct {
 func Measure(ctx context.Context, rule Rule, runs []Run, progress func(contestant, samples int)) ([]Series, error) {
 	rule = rule.withDefaults()
 	series := make([]Series, len(runs))
+	for i := range series {
+		series[i].criterion = newCriterion(rule)
+	}
 	for {
 		open := false
 		for i := range runs {
@@ -81,6 +88,7 @@ func Measure(ctx context.Context, rule Rule, runs []Run, progress func(contestan
 			}
 			s.turn(ctx, rule, runs[i])
 			if err := ctx.Err(); err != nil {
+				interrupt(series)
 				return series, err
 			}
 			open = open || s.Stopped == ""
@@ -114,6 +122,7 @@ func (s *Series) turn(ctx context.Context, rule Rule, run Run) {
 			return
 		}
 		s.Samples = append(s.Samples, sample)
+		s.criterion.add(sample.Best())
 		s.total += sample.Wall
 		spent += sample.Wall
 		n++
@@ -124,27 +133,31 @@ func (s *Series) turn(ctx context.Context, rule Rule, run Run) {
 }
 
 func (s *Series) fail(err error) {
-	s.Err, s.Stopped = err, "failed"
+	s.Err, s.Stopped = err, StopFailed
 }
 
-// stop names the limit that ends the series, or is empty.
+// interrupt ends every series that goes on. What the end of the context broke is no failure of the contestant.
+func interrupt(series []Series) {
+	for i := range series {
+		if s := &series[i]; s.Stopped == "" || errors.Is(s.Err, context.Canceled) || errors.Is(s.Err, context.DeadlineExceeded) {
+			s.Err, s.Stopped = nil, StopInterrupted
+		}
+	}
+}
+
+// stop names the rule that ends the series, or is empty.
 func (rule Rule) stop(s *Series) string {
 	n := len(s.Samples)
 	switch {
 	case n >= rule.MaxSamples:
-		return "samples"
+		return StopSamples
 	case s.total >= rule.MaxTime && n >= min(3, rule.MinSamples):
-		return "time"
+		return StopTime
 	case n < rule.MinSamples || s.total < rule.MinTime:
 		return ""
 	}
-	if Summarize(s.best()).Spread <= rule.Spread {
-		return "spread"
-	}
-	return ""
+	return s.criterion.done()
 }
-
-func (s *Series) best() []time.Duration { return s.each(Sample.Best) }
 
 func (s *Series) each(f func(Sample) time.Duration) []time.Duration {
 	out := make([]time.Duration, len(s.Samples))

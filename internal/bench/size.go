@@ -25,6 +25,17 @@ func ParseSize(s string) (int, error) {
 	return n * unit, nil
 }
 
+// Size writes n as ParseSize reads it: 2048 is 2k.
+func Size(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return strconv.Itoa(n>>20) + "m"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return strconv.Itoa(n>>10) + "k"
+	}
+	return strconv.Itoa(n)
+}
+
 // ParseSizes reads a comma list of sizes and ranges: "1k,2k", "1k-64k*2" (doubling), "64-256+64".
 func ParseSizes(s string) ([]int, error) {
 	var out []int
