@@ -17,7 +17,7 @@ ON_LAVAPIPE = VKATTN_REQUIRE_DEVICE=1 VKATTN_TEST_DEVICE=llvmpipe
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build run test test-race test-nocgo test-matrix test-matrix-full shaders \
-  shaders-check lint windows darwin fuzz bench clean
+  shaders-check asm asm-check lint windows darwin fuzz bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ shaders: ## compile changed shaders to shaders/spv and rewrite the manifest
 
 shaders-check: ## recompile all shaders and compare with shaders/spv
 	$(GO) run ./tools/spvgen -check
+
+asm: ## write the assembly of package cpu (avo)
+	$(GO) generate ./cpu
+
+asm-check: ## regenerate the assembly of package cpu and compare
+	@$(GO) generate ./cpu && git diff --exit-code -- cpu/asm_amd64.s cpu/asm_amd64.go
 
 lint: ## gofmt, go vet in three configurations, bash -n, staticcheck when it can be had
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }

@@ -9,8 +9,10 @@ import (
 )
 
 // TestShapes runs lengths around the tile and head sizes that no tile fits.
-func TestShapes(t *testing.T) {
-	backend := New(Config{})
+func TestShapes(t *testing.T) { onKernels(t, testShapes) }
+
+func testShapes(t *testing.T, start func(Config) *Backend) {
+	backend := start(Config{})
 	defer backend.Close()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, sq := range []int{0, 1, 17, 63, 65, 257} {
@@ -34,8 +36,10 @@ func newRunAndCheck(t *testing.T, b *Backend, rng *rand.Rand, op vkattn.Attentio
 }
 
 // TestRandom draws ops with any combination of masks and extras.
-func TestRandom(t *testing.T) {
-	backend := New(Config{Workers: 3})
+func TestRandom(t *testing.T) { onKernels(t, testRandom) }
+
+func testRandom(t *testing.T, start func(Config) *Backend) {
+	backend := start(Config{Workers: 3})
 	defer backend.Close()
 	n := 240
 	if testing.Short() {

@@ -36,20 +36,22 @@ type Backend struct {
 
 // New starts a CPU backend. It does not fail, holds no goroutine while idle, and keeps the scratch
 // memory of its workers until Close.
-func New(config Config) *Backend {
+func New(config Config) *Backend { return start(config, bestKernel) }
+
+func start(config Config, newKernel func() kernel) *Backend {
 	n := config.Workers
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
 	b := &Backend{
 		info:     vkattn.Info{Backend: "cpu", Device: deviceName(), Driver: runtime.Version()},
-		kernel:   gonumKernel{},
+		kernel:   newKernel(),
 		fallback: config.Fallback,
 		last:     make(chan struct{}),
 		workers:  make([]worker, n),
 	}
 	for i := range b.workers {
-		b.workers[i].kernel = b.kernel
+		b.workers[i].kernel = newKernel()
 	}
 	close(b.last)
 	return b
@@ -75,7 +77,7 @@ func (b *Backend) attention(op vkattn.Op) (vkattn.Attention, error) {
 	}
 	refuse := func(reason string) error {
 		return &vkattn.UnsupportedError{Op: op.String(), Backend: "cpu",
-			Reasons: []vkattn.Refusal{{Kernel: b.kernel.name(), Reason: reason}}}
+			Reasons: []vkattn.Refusal{{Kernel: kernelName, Reason: reason}}}
 	}
 	a, ok := op.(vkattn.Attention)
 	if !ok {

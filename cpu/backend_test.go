@@ -20,7 +20,9 @@ var (
 
 // TestWorkers checks that the bits do not depend on the number of workers, for calls with one row tile
 // and many keys, which are split, and for calls with many row tiles.
-func TestWorkers(t *testing.T) {
+func TestWorkers(t *testing.T) { onKernels(t, testWorkers) }
+
+func testWorkers(t *testing.T, start func(Config) *Backend) {
 	for _, op := range []vkattn.Attention{
 		{Batch: 1, HeadsQ: 4, HeadsK: 1, SeqQ: 3, SeqK: 3*partKeys + 77, HeadDim: 20, Causal: true, With: vkattn.WithLSE | vkattn.WithSinkLogits},
 		{Batch: 2, HeadsQ: 2, SeqQ: 100, SeqK: partKeys + 200, HeadDim: 16, Causal: true, With: vkattn.WithLSE | vkattn.WithMask},
@@ -28,7 +30,7 @@ func TestWorkers(t *testing.T) {
 		r := newRun(newRand(3), op)
 		var out, lse []float32
 		for _, workers := range []int{1, 2, 5, 32} {
-			b := New(Config{Workers: workers})
+			b := start(Config{Workers: workers})
 			report := r.do(t, b)
 			b.Close()
 			if workers == 1 {
@@ -46,7 +48,9 @@ func TestWorkers(t *testing.T) {
 
 // TestStrides writes into strided outputs, reads overlapping and broadcast inputs, and leaves what lies
 // between the rows alone.
-func TestStrides(t *testing.T) {
+func TestStrides(t *testing.T) { onKernels(t, testStrides) }
+
+func testStrides(t *testing.T, start func(Config) *Backend) {
 	rng := newRand(8)
 	op := vkattn.Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 70, SeqK: 90, HeadDim: 24, ValueDim: 10, With: vkattn.WithLSE}
 	r := newRun(rng, op)
@@ -58,7 +62,7 @@ func TestStrides(t *testing.T) {
 	// K: one head and one sequence for all, rows that overlap by all but one element. V: one row for all keys.
 	r.args.K = vkattn.Tensor{Shape: [4]int{2, 2, 90, 24}, Stride: [4]int{0, 0, 1, 1}, Mem: vkattn.Float32s(normal(rng, 200))}
 	r.args.V = vkattn.BHSD(vkattn.Float32s(normal(rng, 10)), 1, 1, 1, 10).Broadcast(2, 2, 90, 10)
-	b := New(Config{})
+	b := start(Config{})
 	defer b.Close()
 	r.do(t, b)
 	touched := map[int]bool{}

@@ -69,7 +69,7 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 	}
 	defer close(p.done)
 	backend := b.backend
-	r := vkattn.Report{Info: backend.info, Path: "cpu", Kernel: backend.kernel.name(), Tile: tileText, Splits: 1, Submits: 1, Fallback: backend.fallback}
+	r := vkattn.Report{Info: backend.info, Path: "cpu", Kernel: kernelName, Tile: tileText(backend.kernel), Splits: 1, Submits: 1, Fallback: backend.fallback}
 	r.Work.Exact = true
 	for _, c := range b.calls {
 		began := time.Now()
@@ -82,7 +82,7 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 		r.Op, r.Splits = c.name, splits
 		r.Calls++
 		r.Slices++
-		r.Scratch = max(r.Scratch, int64(len(backend.workers))*scratchBytes(c.op.HeadDim, c.op.ValueDim))
+		r.Scratch = max(r.Scratch, int64(len(backend.workers))*scratchBytes(backend.kernel, c.op.HeadDim, c.op.ValueDim))
 	}
 	r.WallTime, r.DeviceMem = time.Since(start), r.Scratch
 	for _, c := range b.calls {
@@ -101,7 +101,8 @@ func addWork(sum *vkattn.Work, w vkattn.Work) {
 
 // attend runs one call on all workers, and returns when none of them works any more.
 func (b *Backend) attend(ctx context.Context, c *call) (splits int, err error) {
-	units := c.units()
+	rows, _ := b.kernel.tile()
+	units := c.units(rows)
 	whole := len(units)
 	units = c.split(units, len(b.workers))
 	var next atomic.Int64

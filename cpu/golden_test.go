@@ -9,9 +9,11 @@ import (
 )
 
 // TestGolden compares oracle and backend with answers that others computed.
-func TestGolden(t *testing.T) {
+func TestGolden(t *testing.T) { onKernels(t, testGolden) }
+
+func testGolden(t *testing.T, start func(Config) *Backend) {
 	set := golden.ForTest(t)
-	backend := New(Config{})
+	backend := start(Config{})
 	defer backend.Close()
 	for _, way := range []struct {
 		name string

@@ -1,51 +1,43 @@
 package cpu
 
-import (
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
-)
+import "gonum.org/v1/gonum/blas/blas32"
 
-// The size of a tile: so many rows of queries by so many keys are scored at once. A tile of K or V with
-// 128 columns is 32 KiB. Key tiles never cross a multiple of partKeys, where the softmax state is merged
-// into a running one: that bounds rounding over long rows, and lets several workers share one row with
-// the same bits.
-const (
-	tileRows = 64
-	tileKeys = 64
-	partKeys = 4096
-)
+// kernelName is what reports call the algorithm, whatever its inner loops run on.
+const kernelName = "flash-cpu"
 
-// kernel is the two products of a tile, all that is worth writing in assembly. Matrices are row-major
-// float32; tiles may be smaller than tileRows by tileKeys.
+// Key tiles never cross a multiple of partKeys, where the softmax state is merged into a running one: that
+// bounds rounding over long rows, and lets several workers share one row with the same bits.
+const partKeys = 4096
+
+// blockRows is the granularity of row ranges. A kernel may compute and throw away rows up to a multiple.
+const blockRows = 6
+
+// kernel is the inner loops over the tiles of one unit: all that is worth writing in assembly. Each worker
+// has its own. Matrices are row-major float32. Row ranges begin at a multiple of blockRows and end at one, or at
+// the last row.
 type kernel interface {
+	// name says what the loops run on.
 	name() string
-	// scores sets s = q kᵀ, for q [rows, D] and k [keys, D]. Each score depends on one row of q and one
-	// of k alone.
-	scores(s, q, k blas32.General)
-	// accumulate adds p v to o, for p [rows, keys] and v [keys, Dv]. All of v is finite.
-	accumulate(o, p, v blas32.General)
+	// tile is how many rows and keys a tile takes at most; keys divide partKeys.
+	tile() (rows, keys int)
+	// scratchBytes is the memory that the kernel holds for heads of d and dv columns.
+	scratchBytes(d, dv int) int64
+	// queries takes the rows of a unit, which the caller leaves alone until the next call.
+	queries(q blas32.General)
+	// ahead tells before a tile what will be read soon: its values, and, if more is true, keys right after its
+	// own. It is a hint; no values end the unit.
+	ahead(v blas32.General, more bool)
+	// scores sets rows [r0, r1) of s = q kᵀ, for k [keys, D]. Each score depends on one row of q and one
+	// of k alone. The rows of k may lie at any stride.
+	scores(s, k blas32.General, r0, r1 int)
+	// softmax turns rows [r0, r1) of scores into weights, after multiplying them with scale, which is positive
+	// and finite, and takes them into m and l of t. Hidden scores are -inf.
+	softmax(t *state, s blas32.General, scale float32, r0, r1 int)
+	// accumulate brings rows [r0, r1) of the sums of t to the maximum that softmax found, and adds p v, for the
+	// weights p and v [keys, Dv], whose rows may lie at any stride. It does so, and returns true, if all of v
+	// is finite. Else t stays as it is.
+	accumulate(t *state, p, v blas32.General, r0, r1 int) bool
 }
 
-// gonumKernel runs on gonum's Gemm, whose inner loops are SSE assembly on amd64.
-type gonumKernel struct{}
-
-func (gonumKernel) name() string { return "flash-cpu" }
-
-func (gonumKernel) scores(s, q, k blas32.General) {
-	blas32.Gemm(blas.NoTrans, blas.Trans, 1, q, k, 0, s)
-}
-
-// gemmColumns keeps Gemm from starting goroutines of its own, which it does from four 64 x 64 blocks.
-const gemmColumns = 192
-
-func (gonumKernel) accumulate(o, p, v blas32.General) {
-	for c := 0; c < v.Cols; c += gemmColumns {
-		n := min(gemmColumns, v.Cols-c)
-		blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, p, columns(v, c, n), 1, columns(o, c, n))
-	}
-}
-
-func columns(m blas32.General, c, n int) blas32.General {
-	m.Data, m.Cols = m.Data[c:], n
-	return m
-}
+// roundUp is n up to a multiple of m.
+func roundUp(n, m int) int { return (n + m - 1) / m * m }

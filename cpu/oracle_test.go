@@ -25,8 +25,10 @@ func tiny(q, k, v []float32, op vkattn.Attention) *run {
 func one(x float32) vkattn.Tensor { return vkattn.Vector(vkattn.Float32s([]float32{x}), 1) }
 
 // TestByHand checks the oracle, and the backend, against answers worked out on paper.
-func TestByHand(t *testing.T) {
-	backend := New(Config{})
+func TestByHand(t *testing.T) { onKernels(t, testByHand) }
+
+func testByHand(t *testing.T, start func(Config) *Backend) {
+	backend := start(Config{})
 	defer backend.Close()
 	ln := func(x float64) float32 { return float32(math.Log(x)) }
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
@@ -101,8 +103,10 @@ func near(x, want, tolerance float64) bool {
 
 // TestMasks spells out every mask of SEMANTICS.md: 3 rows, 5 keys, x for visible. Bottom-right puts the rows
 // at positions 2, 3, 4.
-func TestMasks(t *testing.T) {
-	backend := New(Config{})
+func TestMasks(t *testing.T) { onKernels(t, testMasks) }
+
+func testMasks(t *testing.T, start func(Config) *Backend) {
+	backend := start(Config{})
 	defer backend.Close()
 	const topLeft, offset = vkattn.AlignTopLeft, vkattn.AlignOffset
 	win := func(left, right int) vkattn.Window {

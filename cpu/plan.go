@@ -21,9 +21,9 @@ func (p *plan) Op() vkattn.Op { return p.given }
 func (p *plan) Explain() vkattn.Explanation {
 	workers := p.backend.workerCount()
 	e := vkattn.Explanation{
-		Op: p.given.String(), Backend: "cpu", Path: "cpu", Kernel: p.backend.kernel.name(), Tile: tileText,
+		Op: p.given.String(), Backend: "cpu", Path: "cpu", Kernel: kernelName, Tile: tileText(p.backend.kernel),
 		Splits:       1,
-		ScratchBytes: int64(workers) * scratchBytes(p.op.HeadDim, p.op.ValueDim),
+		ScratchBytes: int64(workers) * scratchBytes(p.backend.kernel, p.op.HeadDim, p.op.ValueDim),
 		Notes:        []string{fmt.Sprintf("%d workers; keys are merged in parts of %d, which may run on several workers", workers, partKeys)},
 	}
 	if p.backend.fallback != "" {
@@ -32,7 +32,10 @@ func (p *plan) Explain() vkattn.Explanation {
 	return e
 }
 
-var tileText = fmt.Sprintf("%d rows x %d keys", tileRows, tileKeys)
+func tileText(k kernel) string {
+	rows, keys := k.tile()
+	return fmt.Sprintf("%d rows x %d keys, %s", rows, keys, k.name())
+}
 
 // Record checks args and adds the call to b, which must be a batch of the same backend that has not been
 // submitted. Tensors must be in host memory.

@@ -11,8 +11,10 @@ import (
 
 // TestPoison puts poison into the rows of K and V that some row does not see. Rows that do not see it
 // have the bits that zeros give; rows that see it become NaN.
-func TestPoison(t *testing.T) {
-	backend := New(Config{})
+func TestPoison(t *testing.T) { onKernels(t, testPoison) }
+
+func testPoison(t *testing.T, start func(Config) *Backend) {
+	backend := start(Config{})
 	defer backend.Close()
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for seed := range uint64(150) {
@@ -88,14 +90,16 @@ func sameBits(x, y []float32) bool {
 }
 
 // TestNaNSurvives puts a NaN value where its weight is 0, in the first of many tiles and parts.
-func TestNaNSurvives(t *testing.T) {
+func TestNaNSurvives(t *testing.T) { onKernels(t, testNaNSurvives) }
+
+func testNaNSurvives(t *testing.T, start func(Config) *Backend) {
 	n := 2*partKeys + 100
 	k, v := make([]float32, n), make([]float32, n)
 	k[0], v[0] = -1000, float32(math.NaN())
 	k[n-1] = 1000
 	r := tiny([]float32{1, 1}, k, v, vkattn.Attention{})
 	for _, workers := range []int{1, 8} {
-		b := New(Config{Workers: workers})
+		b := start(Config{Workers: workers})
 		r.do(t, b)
 		b.Close()
 		if r.out[0] == r.out[0] || r.lse[0] != 1000 {

@@ -4,12 +4,43 @@ import (
 	"math"
 
 	"github.com/vkattn/vkattn"
+	"gonum.org/v1/gonum/blas/blas32"
 )
 
+// plain reports whether scores are scaled products under closed-form masks alone. full says that the boolean
+// and tree masks hide nothing.
+func (c *call) plain(full bool) bool {
+	return c.op.Softcap == 0 && c.slopes == nil && c.bias == nil && (full || c.mask == nil && c.tree == nil) &&
+		c.scale > 0 && c.scale <= math.MaxFloat32
+}
+
+// transform turns rows [r0, r1) of s, raw products of the rows of u with the keys from j0, into scores, and
+// returns the factor by which they are still to be multiplied.
+func (w *worker) transform(c *call, u *unit, s blas32.General, j0 int, full bool, r0, r1 int) (scale float32) {
+	plain := c.plain(full)
+	for r := r0; r < r1; r++ {
+		n, h := r/len(u.heads), u.heads[r%len(u.heads)]
+		v := w.rows[n]
+		if plain && v.seesAll(j0, j0+s.Cols) {
+			continue
+		}
+		x := s.Data[r*s.Stride : r*s.Stride+s.Cols]
+		if plain {
+			v.hide(x, u.seq, u.i0+n, j0) // -inf times scale is -inf
+		} else {
+			c.transform(x, u.seq, v, h, u.i0+n, j0, full)
+		}
+	}
+	if plain {
+		return c.scale
+	}
+	return 1
+}
+
 // transform turns the raw products of row i of head h with the keys [j0, j0+len(x)) into scores: scale,
-// softcap, ALiBi, bias, mask, in this order. Hidden keys become -inf whatever their product. full says
-// that the boolean and tree masks hide nothing here.
-func (c *call) transform(x []float32, s *vkattn.Sequence, h, i, j0 int, full bool) {
+// softcap, ALiBi, bias, mask, in this order. Hidden keys become -inf whatever their product. v is what row
+// i sees by closed-form masks.
+func (c *call) transform(x []float32, s *vkattn.Sequence, v rowKeys, h, i, j0 int, full bool) {
 	for j := range x {
 		x[j] *= c.scale
 	}
@@ -24,13 +55,7 @@ func (c *call) transform(x []float32, s *vkattn.Sequence, h, i, j0 int, full boo
 		t := &c.args.Bias
 		bias(x, c.bias[t.Index(s.Index, h, i, j0):], t.Stride[3])
 	}
-	if !s.FullyVisible(i, i+1, j0, j0+len(x)) {
-		for j := range x {
-			if !s.Visible(i, j0+j) {
-				x[j] = negInf
-			}
-		}
-	}
+	v.hide(x, s, i, j0)
 	if full {
 		return
 	}

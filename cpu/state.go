@@ -17,11 +17,15 @@ type state struct {
 }
 
 // stateFloats is the room that a state of one row needs, in float32 numbers.
-func stateFloats(dv int) int { return dv + 3 }
+func stateFloats(dv int) int { return roundUp(dv, cacheLine) + 3 }
 
-func newState(rows, dv int) state {
-	return state{make([]float32, rows), make([]float64, rows),
-		blas32.General{Rows: rows, Cols: dv, Stride: dv, Data: make([]float32, rows*dv)}}
+// fit makes room for rows rows of dv columns. Rows of o begin at cache lines.
+func (t *state) fit(rows, dv int) {
+	stride := roundUp(dv, cacheLine)
+	if cap(t.m) < rows {
+		t.m, t.l = make([]float32, rows), make([]float64, rows)
+	}
+	t.o = blas32.General{Rows: rows, Cols: dv, Stride: stride, Data: growAligned(t.o.Data, rows*stride)}
 }
 
 // reset makes the state empty, with room for rows rows.
@@ -31,7 +35,7 @@ func (t *state) reset(rows int) {
 		t.m[r] = negInf
 	}
 	clear(t.l)
-	clear(t.o.Data[:rows*t.o.Stride])
+	clear(t.o.Data[:min(roundUp(rows, blockRows)*t.o.Stride, len(t.o.Data))])
 }
 
 func (t *state) row(r int) blas32.Vector {

@@ -25,7 +25,7 @@ type join struct {
 }
 
 // rowsOf is how many rows of one head a tile takes, and how many heads it stacks.
-func (c *call) rowsOf(s *vkattn.Sequence, group int) (rows, heads int) {
+func (c *call) rowsOf(s *vkattn.Sequence, group, tileRows int) (rows, heads int) {
 	rows = min(tileRows, s.Sq)
 	m := c.args.Blocks
 	if m != nil {
@@ -39,7 +39,7 @@ func (c *call) rowsOf(s *vkattn.Sequence, group int) (rows, heads int) {
 
 // units cuts the call into pieces of at most tileRows rows, late rows first: under a causal mask those have
 // the most keys.
-func (c *call) units() []unit {
+func (c *call) units(tileRows int) []unit {
 	var units []unit
 	for n := range c.seqs {
 		s := &c.seqs[n]
@@ -48,7 +48,7 @@ func (c *call) units() []unit {
 			block = m.BlockQ
 		}
 		for _, group := range c.groups {
-			rows, heads := c.rowsOf(s, len(group))
+			rows, heads := c.rowsOf(s, len(group), tileRows)
 			for h := 0; h < len(group); h += heads {
 				stack := group[h:min(h+heads, len(group))]
 				for i1 := s.Sq; i1 > 0; {
@@ -63,10 +63,13 @@ func (c *call) units() []unit {
 	return units
 }
 
+// unitsPerWorker keeps all workers busy to the end, even if some of them are slowed down.
+const unitsPerWorker = 8
+
 // split cuts units by keys as well, when there are too few of them to keep all workers busy. The bits do
 // not depend on it: a unit that is not cut merges the same parts in the same order.
 func (c *call) split(units []unit, workers int) []unit {
-	if workers == 1 || len(units) >= 2*workers {
+	if workers == 1 || len(units) >= unitsPerWorker*workers {
 		return units
 	}
 	var cut []unit

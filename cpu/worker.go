@@ -9,41 +9,30 @@ import (
 
 // worker is the scratch memory of one core. A backend keeps its workers, so that repeated runs reuse it.
 type worker struct {
-	kernel     kernel
-	q, s, k, v []float32 // tiles: packed queries, scores, packed keys, packed values
-	zeros      []float32 // one row of values
-	part, sum  state
-	spans      []vkattn.Span
-	ranges     []keyRange
-	bad        []int // keys of the tile whose values are not finite
+	kernel    kernel
+	q, s      []float32 // tiles: packed queries, scores
+	v, zeros  []float32 // values of a tile that are finite, one row of zeros
+	part, sum state
+	rows      []rowKeys // by row of one head
+	spans     []vkattn.Span
+	ranges    []keyRange
+	bad       []int // keys of the tile whose values are not finite
 }
 
-// scratchBytes is the memory of one worker for heads of d and dv columns.
-func scratchBytes(d, dv int) int64 {
-	return 4 * int64(tileRows*d+tileRows*tileKeys+tileKeys*d+tileKeys*dv+dv+2*tileRows*stateFloats(dv))
+// scratchBytes is the memory of one worker with kernel k for heads of d and dv columns.
+func scratchBytes(k kernel, d, dv int) int64 {
+	rows, keys := k.tile()
+	return 4*int64(rows*d+rows*keys+2*rows*stateFloats(dv)) + k.scratchBytes(d, dv)
 }
 
 // fit makes room for heads of d and dv columns.
 func (w *worker) fit(d, dv int) {
-	w.q = grow(w.q, tileRows*rowStride(d))
-	w.k = grow(w.k, tileKeys*rowStride(d))
-	w.v = grow(w.v, tileKeys*dv)
-	w.s = grow(w.s, tileRows*tileKeys)
-	w.zeros = grow(w.zeros, dv)
-	for _, t := range []*state{&w.part, &w.sum} {
-		if cap(t.o.Data) < tileRows*dv || t.m == nil {
-			*t = newState(tileRows, dv)
-		}
-		t.o.Cols, t.o.Stride, t.o.Data = dv, dv, t.o.Data[:tileRows*dv]
-	}
-}
-
-// grow is s with length n; its content is undefined, except that fresh memory is zero.
-func grow(s []float32, n int) []float32 {
-	if cap(s) < n {
-		return make([]float32, n)
-	}
-	return s[:n]
+	rows, keys := w.kernel.tile()
+	rows = roundUp(rows, blockRows)
+	w.q = growAligned(w.q, rows*rowStride(d))
+	w.s = growAligned(w.s, rows*keys)
+	w.part.fit(rows, dv)
+	w.sum.fit(rows, dv)
 }
 
 // attend does one unit. It returns ctx's error when ctx ends before it is done.
@@ -51,11 +40,14 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 	w.fit(c.op.HeadDim, c.op.ValueDim)
 	s, rows := u.seq, u.rows()
 	q := w.packQ(c, u)
+	w.kernel.queries(q)
+	defer w.kernel.ahead(blas32.General{}, false) // lets go of the caller's memory
+	w.rows = w.rowKeys(w.rows[:0], s, u.i0, u.i1)
 	w.spans = s.Spans(w.spans[:0], u.i0, u.i1)
 	w.ranges = c.keyRanges(w.ranges[:0], w.spans, s, u.heads[0], u.i0)
 	if u.join != nil {
 		w.part.reset(rows)
-		if _, err := w.keys(ctx, c, u, q, u.part*partKeys, (u.part+1)*partKeys); err != nil {
+		if _, err := w.keys(ctx, c, u, u.part*partKeys, (u.part+1)*partKeys); err != nil {
 			return err
 		}
 		return w.leave(c, u)
@@ -63,7 +55,7 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 	w.sum.reset(rows)
 	for lo := 0; lo < s.Sk; lo += partKeys {
 		w.part.reset(rows)
-		any, err := w.keys(ctx, c, u, q, lo, lo+partKeys)
+		any, err := w.keys(ctx, c, u, lo, lo+partKeys)
 		if err != nil {
 			return err
 		}
@@ -78,11 +70,14 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 // leave hands the state of a part to the units of the same rows; the last one merges them in order.
 func (w *worker) leave(c *call, u *unit) error {
 	rows := u.rows()
-	t := newState(rows, c.op.ValueDim)
+	var t state
+	t.fit(rows, c.op.ValueDim)
 	t.reset(rows)
 	copy(t.m, w.part.m)
 	copy(t.l, w.part.l)
-	copy(t.o.Data, w.part.o.Data)
+	for r := range rows {
+		copy(t.row(r).Data, w.part.row(r).Data)
+	}
 	u.join.parts[u.part] = t
 	if u.join.left.Add(-1) > 0 {
 		return nil
@@ -95,11 +90,11 @@ func (w *worker) leave(c *call, u *unit) error {
 	return nil
 }
 
-// packQ gathers the rows of the unit, head by head.
+// packQ gathers the rows of the unit: all heads of its first row, then of the second, and so on.
 func (w *worker) packQ(c *call, u *unit) blas32.General {
 	d, stride, n := c.op.HeadDim, rowStride(c.op.HeadDim), 0
-	for _, h := range u.heads {
-		for i := u.i0; i < u.i1; i++ {
+	for i := u.i0; i < u.i1; i++ {
+		for _, h := range u.heads {
 			at := c.args.Q.Index(u.seq.Batch, h, u.seq.Q0+i, 0)
 			copy(w.q[n*stride:n*stride+d], c.q[at:])
 			n++
@@ -109,53 +104,52 @@ func (w *worker) packQ(c *call, u *unit) blas32.General {
 }
 
 // keys takes the visited keys of [lo, hi) into w.part, tile by tile. any says whether there were some.
-func (w *worker) keys(ctx context.Context, c *call, u *unit, q blas32.General, lo, hi int) (any bool, err error) {
+func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bool, err error) {
+	_, step := w.kernel.tile()
 	for _, r := range w.ranges {
-		for j0 := max(lo, r.lo); j0 < min(hi, r.hi); j0 += tileKeys {
+		for j0 := max(lo, r.lo); j0 < min(hi, r.hi); j0 += step {
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
-			w.tile(c, u, q, j0, min(j0+tileKeys, hi, r.hi), r.full)
+			j1 := min(j0+step, hi, r.hi)
+			w.tile(c, u, j0, j1, r.full, j1 < r.hi)
 			any = true
 		}
 	}
 	return any, nil
 }
 
-// tile takes keys [j0, j1) into w.part.
-func (w *worker) tile(c *call, u *unit, q blas32.General, j0, j1 int, full bool) {
-	n := j1 - j0
-	s := blas32.General{Rows: q.Rows, Cols: n, Stride: tileKeys, Data: w.s}
-	w.kernel.scores(s, q, c.keyTile(w.k, u, j0, n))
-	r := 0
-	for _, h := range u.heads {
-		for i := u.i0; i < u.i1; i++ {
-			row := s.Data[r*s.Stride : r*s.Stride+n]
-			c.transform(row, u.seq, h, i, j0, full)
-			w.part.update(r, row)
-			r++
-		}
+// tile takes keys [j0, j1) into w.part. more says that those right after them are next.
+func (w *worker) tile(c *call, u *unit, j0, j1 int, full, more bool) {
+	r0, r1 := w.rowRange(u, j0, j1)
+	if r0 == r1 {
+		return
 	}
-	w.kernel.accumulate(w.part.o, s, w.finiteValues(c, u, j0, n))
-	if len(w.bad) > 0 {
-		w.addBad(c, u, s, j0)
+	_, keys := w.kernel.tile()
+	n := j1 - j0
+	s := blas32.General{Rows: u.rows(), Cols: n, Stride: keys, Data: w.s}
+	v := c.valueTile(u, j0, n)
+	w.kernel.ahead(v, more)
+	w.kernel.scores(s, c.keyTile(u, j0, n), r0, r1)
+	scale := w.transform(c, u, s, j0, full, r0, r1)
+	w.kernel.softmax(&w.part, s, scale, r0, r1)
+	if !w.kernel.accumulate(&w.part, s, v, r0, r1) {
+		w.kernel.accumulate(&w.part, s, w.finiteValues(v), r0, r1)
+		w.addBad(c, u, s, v, j0, r0, r1)
 	}
 }
 
 // addBad adds the values that finiteValues left out to the rows that see them, and to no other row.
-func (w *worker) addBad(c *call, u *unit, s blas32.General, j0 int) {
+func (w *worker) addBad(c *call, u *unit, s, v blas32.General, j0, r0, r1 int) {
 	for _, j := range w.bad {
-		v := c.value(u, j0+j)
-		r := 0
-		for _, h := range u.heads {
-			for i := u.i0; i < u.i1; i++ {
-				if c.sees(u.seq, h, i, j0+j) {
-					p, o := s.Data[r*s.Stride+j], w.part.row(r).Data
-					for d := range o {
-						o[d] += p * v[d] // 0 times NaN is NaN
-					}
-				}
-				r++
+		value := v.Data[j*v.Stride : j*v.Stride+v.Cols]
+		for r := r0; r < r1; r++ {
+			if !c.sees(u.seq, u.heads[r%len(u.heads)], u.i0+r/len(u.heads), j0+j) {
+				continue
+			}
+			p, o := s.Data[r*s.Stride+j], w.part.row(r).Data
+			for d := range o {
+				o[d] += p * value[d] // 0 times NaN is NaN
 			}
 		}
 	}
@@ -164,8 +158,7 @@ func (w *worker) addBad(c *call, u *unit, s blas32.General, j0 int) {
 // write finishes the rows of w.sum into Out and LSE.
 func (w *worker) write(c *call, u *unit) {
 	s, a := u.seq, &c.args
-	r := 0
-	for _, h := range u.heads {
+	for n, h := range u.heads {
 		var sink float32
 		if c.sinks != nil {
 			sink = c.sinks[a.SinkLogits.HeadIndex(s.Index, h)]
@@ -173,11 +166,10 @@ func (w *worker) write(c *call, u *unit) {
 		for i := u.i0; i < u.i1; i++ {
 			at := a.Out.Index(s.Batch, h, s.Q0+i, 0)
 			out := c.out[at : at+c.op.ValueDim]
-			lse := w.sum.finish(r, out, sink, c.sinks != nil, func() bool { return !w.seesAny(c, s, h, i) })
+			lse := w.sum.finish((i-u.i0)*len(u.heads)+n, out, sink, c.sinks != nil, func() bool { return !w.seesAny(c, s, h, i) })
 			if c.lse != nil {
 				c.lse[a.LSE.Index(s.Batch, h, s.Q0+i, 0)] = lse
 			}
-			r++
 		}
 	}
 }

@@ -1,0 +1,92 @@
+package cpu
+
+import "gonum.org/v1/gonum/blas/blas32"
+
+// stream is what a tile of few rows reads, once and in this order: keys, then values. While a row of them is
+// used, one that is aheadBytes further comes into the cache.
+type stream struct {
+	k, v blas32.General
+	more bool // after the values, more keys
+}
+
+const aheadBytes = 8192
+
+// aheadRows is how many rows of m lie in aheadBytes: a multiple of 8, the most that are read at once.
+func aheadRows(m blas32.General) int { return min(roundUp(aheadBytes/4/m.Cols, 8), m.Rows) }
+
+// prefetch is memory that is needed soon: from offset numbers behind next, with a jump after each run, both in
+// bytes. The assembly never reads it, so that it may lie anywhere.
+type prefetch struct {
+	next              *float32
+	offset, run, jump int
+}
+
+// prefetchFrom is m and what follows it from a row on, while a group of n rows of queries is done.
+func prefetchFrom(m blas32.General, row, n int) prefetch {
+	p := prefetch{&m.Data[0], row * m.Stride, 1 << 40, 0}
+	if m.Stride == m.Cols {
+		return p
+	}
+	const line = 64
+	step := vectorLen / n * line // what goes together
+	if size := 4 * m.Cols; size%step == 0 {
+		p.run, p.jump = size, 4*m.Stride-size
+	} else {
+		p.run, p.jump = step, -step // in place
+	}
+	return p
+}
+
+// rowGroup is how many of n rows are done at once.
+func rowGroup(n int) int {
+	switch {
+	case n >= 4:
+		return 4
+	case n >= 2:
+		return 2
+	}
+	return 1
+}
+
+func (k *avx2Kernel) streamScores(s, keys blas32.General, r0, r1 int) {
+	k.soon.k = keys
+	stride := roundUp(k.d, vectorLen)
+	near := keys.Rows - aheadRows(keys) // up to here keys come, and then values
+	for r, n := r0, 0; r < r1; r += n {
+		n = rowGroup(r1 - r)
+		do := [...]func(s *float32, sStride int, q *float32, qStride int, k *float32, kStride, n, d int, next *float32, offset, run, jump int){
+			1: streamScores1, 2: streamScores2, 4: streamScores4}[n]
+		to, q := s.Data[r*s.Stride:], &k.q[r*stride]
+		p := prefetchFrom(keys, keys.Rows-near, n)
+		do(&to[0], s.Stride, q, stride, &keys.Data[0], keys.Stride, near, k.d, p.next, p.offset, p.run, p.jump)
+		p = prefetchFrom(k.soon.v, 0, n)
+		do(&to[near], s.Stride, q, stride, &keys.Data[near*keys.Stride], keys.Stride, keys.Rows-near, k.d, p.next, p.offset, p.run, p.jump)
+	}
+}
+
+// streamValues notices values that are not finite by the sums, which any of them spoils.
+func (k *avx2Kernel) streamValues(t *state, p, v blas32.General, r0, r1 int) bool {
+	o := rowSlice(t.o, r0, r1)
+	k.saved = append(k.saved[:0], o.Data[:o.Rows*o.Stride]...)
+	scaleRows(&o.Data[0], o.Stride, o.Rows, o.Cols, &k.w[r0])
+	after := 0 // the row of keys that comes after the values
+	if k.soon.more {
+		after = k.soon.k.Rows
+	}
+	near := v.Rows - aheadRows(v)
+	for r, n := 0, 0; r < o.Rows; r += n {
+		n = rowGroup(o.Rows - r)
+		do := [...]func(o *float32, oStride int, p *float32, pStride int, v *float32, vStride, n, cols int, next *float32, offset, run, jump int){
+			1: streamValues1, 2: streamValues2, 4: streamValues4}[n]
+		to, weights := &o.Data[r*o.Stride], p.Data[(r0+r)*p.Stride:]
+		f := prefetchFrom(v, v.Rows-near, n)
+		do(to, o.Stride, &weights[0], p.Stride, &v.Data[0], v.Stride, near, v.Cols, f.next, f.offset, f.run, f.jump)
+		f = prefetchFrom(k.soon.k, after, n)
+		do(to, o.Stride, &weights[near], p.Stride, &v.Data[near*v.Stride], v.Stride, v.Rows-near, v.Cols, f.next, f.offset, f.run, f.jump)
+	}
+	if allFinite(&o.Data[0], o.Stride, o.Rows, o.Cols) || allFinite(&v.Data[0], v.Stride, v.Rows, v.Cols) {
+		return true
+	}
+	copy(o.Data, k.saved)
+	return false
+}
