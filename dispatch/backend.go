@@ -192,6 +192,9 @@ func (b *Backend) open(ctx context.Context) error {
 			b.disabled[name] = "disabled by the caller"
 		}
 	}
+	if b.planner.tiles == nil {
+		b.planner.tiles = b.loadTiles()
+	}
 	if b.config.SkipSelfTest {
 		return nil
 	}

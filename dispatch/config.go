@@ -32,6 +32,7 @@ type Config struct {
 	SplitKeys int
 	// Tiles are kernel shapes to take instead of the planner's, by class, as in "subgroup d128" (many rows of
 	// head size 97 to 128) or "plain d64 rows4" (at most 4). What does not fit the device shrinks until it does.
+	// nil takes what Tune has found on this device and driver.
 	Tiles map[string]Tile
 	// CacheDir holds pipeline caches and self-test verdicts. "" is the user's cache directory, "off" none.
 	CacheDir string

@@ -2,13 +2,9 @@ package dispatch
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
@@ -109,26 +105,12 @@ func (b *Backend) testRung(ctx context.Context, path string) (reason string, err
 	return "", nil
 }
 
-// verdictFile is keyed by the device, its driver and the kernel's code and tile.
 func (b *Backend) verdictFile(path, variant string) string {
-	if b.cacheDir == "" || b.config.VK.Override != nil || b.config.VK.Inject != nil {
-		return ""
-	}
-	h := sha256.New()
-	fmt.Fprintln(h, b.caps.Name, b.caps.UUID, b.caps.DriverName, b.caps.DriverInfo, b.caps.DriverVersion, b.caps.Subgroup.Size, b.caps.PipelineCacheUUID, path)
-	for _, w := range b.planner.modules[variant].Code {
-		h.Write([]byte{byte(w), byte(w >> 8), byte(w >> 16), byte(w >> 24)})
-	}
-	return filepath.Join(b.cacheDir, fmt.Sprintf("selftest-%x.json", h.Sum(nil)[:12]))
+	return b.cacheFile("selftest", path, variant)
 }
 
 func (b *Backend) loadVerdict(path, variant string) (v verdict, known bool) {
-	name := b.verdictFile(path, variant)
-	if name == "" {
-		return v, false
-	}
-	data, err := os.ReadFile(name)
-	if err != nil || json.Unmarshal(data, &v) != nil || v.Path != path || !v.Passed {
+	if !loadCache(b.verdictFile(path, variant), &v) || v.Path != path || !v.Passed {
 		return v, false // a failure is tested again: drivers and machines recover
 	}
 	return v, true
@@ -136,20 +118,5 @@ func (b *Backend) loadVerdict(path, variant string) (v verdict, known bool) {
 
 // saveVerdict keeps a verdict; a cache that cannot be written is no error.
 func (b *Backend) saveVerdict(path, variant string, v verdict) {
-	name := b.verdictFile(path, variant)
-	if name == "" {
-		return
-	}
-	data, err := json.Marshal(v)
-	if err != nil || os.MkdirAll(b.cacheDir, 0o755) != nil {
-		return
-	}
-	tmp, err := os.CreateTemp(b.cacheDir, "selftest-*.tmp")
-	if err != nil {
-		return
-	}
-	_, err = tmp.Write(data)
-	if cerr := tmp.Close(); err != nil || cerr != nil || os.Rename(tmp.Name(), name) != nil {
-		os.Remove(tmp.Name())
-	}
+	_ = b.saveCache(b.verdictFile(path, variant), v)
 }

@@ -9,6 +9,10 @@ type Tile struct {
 	Invocations uint32 `json:"invocations"` // of a workgroup: a power of two, at least Lanes
 }
 
+func (t Tile) String() string {
+	return fmt.Sprintf("%d rows per %d lanes, %d invocations", t.Rows, t.Lanes, t.Invocations)
+}
+
 // valid reports whether a kernel of that shape exists.
 func (t Tile) valid() bool {
 	pow2 := func(n, lo, hi uint32) bool { return n >= lo && n <= hi && n&(n-1) == 0 }

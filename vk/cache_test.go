@@ -34,6 +34,10 @@ func TestCacheFile(t *testing.T) {
 	use()
 	d := open()
 	path := d.cache.path
+	if blob, err := d.cache.data(d); err == nil && !ownBlob(blob, &d.caps) {
+		must(t, d.Close())
+		t.Skipf("this driver keeps no pipelines: its cache is %d bytes without a whole header", len(blob))
+	}
 	if len(d.cache.saved) == 0 {
 		t.Fatal("nothing came back from", path)
 	}
