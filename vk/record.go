@@ -155,7 +155,7 @@ const (
 	stageAll      = uint64(goki.PipelineStageAllCommandsBit)
 
 	shaderWrite   = uint64(goki.AccessShaderWriteBit)
-	shaderBoth    = uint64(goki.AccessShaderReadBit | goki.AccessShaderWriteBit)
+	shaderBoth    = uint64(goki.AccessShaderReadBit | goki.AccessShaderWriteBit | goki.AccessUniformReadBit)
 	transferWrite = uint64(goki.AccessTransferWriteBit)
 	transferBoth  = uint64(goki.AccessTransferReadBit | goki.AccessTransferWriteBit)
 	hostWrite     = uint64(goki.AccessHostWriteBit)
