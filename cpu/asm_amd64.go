@@ -87,3 +87,9 @@ func allFinite(src *float32, stride int, n int, cols int) bool
 //
 //go:noescape
 func readFloats(src *float32, n int)
+
+// multiplyAdds replaces 96 numbers, zero at first, by themselves times x plus x, n times over, and
+// returns the sum of 12 of them. n is a multiple of 4.
+//
+//go:noescape
+func multiplyAdds(n int, x float32) float32

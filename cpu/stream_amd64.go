@@ -11,8 +11,13 @@ type stream struct {
 
 const aheadBytes = 8192
 
-// aheadRows is how many rows of m lie in aheadBytes: a multiple of 8, the most that are read at once.
-func aheadRows(m blas32.General) int { return min(roundUp(aheadBytes/4/m.Cols, 8), m.Rows) }
+// streamTogether is how many rows of keys or values the assembly reads at once.
+const streamTogether = 2
+
+// aheadRows is how many rows of m lie in aheadBytes: a multiple of what is read at once.
+func aheadRows(m blas32.General) int {
+	return min(roundUp(aheadBytes/4/m.Cols, streamTogether), m.Rows)
+}
 
 // prefetch is memory that is needed soon: from offset numbers behind next, with a jump after each run, both in
 // bytes. The assembly never reads it, so that it may lie anywhere.
@@ -21,14 +26,14 @@ type prefetch struct {
 	offset, run, jump int
 }
 
-// prefetchFrom is m and what follows it from a row on, while a group of n rows of queries is done.
-func prefetchFrom(m blas32.General, row, n int) prefetch {
+// prefetchFrom is m and what follows it, from a row on.
+func prefetchFrom(m blas32.General, row int) prefetch {
 	p := prefetch{&m.Data[0], row * m.Stride, 1 << 40, 0}
 	if m.Stride == m.Cols {
 		return p
 	}
 	const line = 64
-	step := vectorLen / n * line // what goes together
+	step := streamTogether * line // is prefetched together
 	if size := 4 * m.Cols; size%step == 0 {
 		p.run, p.jump = size, 4*m.Stride-size
 	} else {
@@ -57,9 +62,9 @@ func (k *avx2Kernel) streamScores(s, keys blas32.General, r0, r1 int) {
 		do := [...]func(s *float32, sStride int, q *float32, qStride int, k *float32, kStride, n, d int, next *float32, offset, run, jump int){
 			1: streamScores1, 2: streamScores2, 4: streamScores4}[n]
 		to, q := s.Data[r*s.Stride:], &k.q[r*stride]
-		p := prefetchFrom(keys, keys.Rows-near, n)
+		p := prefetchFrom(keys, keys.Rows-near)
 		do(&to[0], s.Stride, q, stride, &keys.Data[0], keys.Stride, near, k.d, p.next, p.offset, p.run, p.jump)
-		p = prefetchFrom(k.soon.v, 0, n)
+		p = prefetchFrom(k.soon.v, 0)
 		do(&to[near], s.Stride, q, stride, &keys.Data[near*keys.Stride], keys.Stride, keys.Rows-near, k.d, p.next, p.offset, p.run, p.jump)
 	}
 }
@@ -79,9 +84,9 @@ func (k *avx2Kernel) streamValues(t *state, p, v blas32.General, r0, r1 int) boo
 		do := [...]func(o *float32, oStride int, p *float32, pStride int, v *float32, vStride, n, cols int, next *float32, offset, run, jump int){
 			1: streamValues1, 2: streamValues2, 4: streamValues4}[n]
 		to, weights := &o.Data[r*o.Stride], p.Data[(r0+r)*p.Stride:]
-		f := prefetchFrom(v, v.Rows-near, n)
+		f := prefetchFrom(v, v.Rows-near)
 		do(to, o.Stride, &weights[0], p.Stride, &v.Data[0], v.Stride, near, v.Cols, f.next, f.offset, f.run, f.jump)
-		f = prefetchFrom(k.soon.k, after, n)
+		f = prefetchFrom(k.soon.k, after)
 		do(to, o.Stride, &weights[near], p.Stride, &v.Data[near*v.Stride], v.Stride, v.Rows-near, v.Cols, f.next, f.offset, f.run, f.jump)
 	}
 	if allFinite(&o.Data[0], o.Stride, o.Rows, o.Cols) || allFinite(&v.Data[0], v.Stride, v.Rows, v.Cols) {

@@ -22,6 +22,7 @@ type deviceFlags struct {
 	budget  time.Duration
 	kernel  string
 	splits  int
+	part    int
 	disable []string
 }
 
@@ -36,6 +37,7 @@ func (d *deviceFlags) register(cmd *cobra.Command, byDefault string, lists bool)
 			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash or standard (the unfused baseline) (default: the planner's choice)")
 		}
 		f.IntVar(&d.splits, "splits", 0, "`N` parts that the keys are split into; 0 lets the planner choose")
+		f.IntVar(&d.part, "split-keys", 0, "`N` keys of a part, fixed, so that a row's bits do not depend on the other rows; 0 lets the planner choose")
 		f.StringSliceVar(&d.disable, "disable", nil, "kernel `RUNGS` that may not serve: subgroup, plain")
 	})
 }
@@ -45,10 +47,13 @@ func (d *deviceFlags) config(device string) (dispatch.Config, error) {
 	if d.kernel != "" && d.kernel != "flash" && d.kernel != "standard" {
 		return dispatch.Config{}, usagef("--kernel %s: want flash or standard", d.kernel)
 	}
-	if d.splits < 0 || d.budget < 0 {
-		return dispatch.Config{}, usagef("--splits and --budget cannot be negative")
+	if d.splits < 0 || d.part < 0 || d.budget < 0 {
+		return dispatch.Config{}, usagef("--splits, --split-keys and --budget cannot be negative")
 	}
-	return dispatch.Config{Device: device, Strict: d.strict, Budget: d.budget, Kernel: d.kernel, Splits: d.splits, Disable: d.disable}, nil
+	if d.splits > 0 && d.part > 0 {
+		return dispatch.Config{}, usagef("--splits fixes the number of parts and --split-keys their size: give one of them")
+	}
+	return dispatch.Config{Device: device, Strict: d.strict, Budget: d.budget, Kernel: d.kernel, Splits: d.splits, SplitKeys: d.part, Disable: d.disable}, nil
 }
 
 // targets expands --device into names for open, each one device.

@@ -30,6 +30,7 @@ func main() {
 	scaleRows()
 	allFinite()
 	readFloats()
+	multiplyAdds()
 	Generate()
 }
 

@@ -200,20 +200,3 @@ func storeFinite(seen reg.VecVirtual) {
 	VZEROUPPER()
 	RET()
 }
-
-// readFloats is for measuring the bandwidth of memory.
-func readFloats() {
-	function("readFloats", "func(src *float32, n int)",
-		"readFloats loads n numbers, a multiple of 64, and forgets them.")
-	src, n := arg("src"), arg("n")
-	acc := vectors(4)
-	Label("loop")
-	for i := range 8 {
-		VMOVUPS(Mem{Base: src, Disp: 32 * i}, acc[i%4])
-	}
-	ADDQ(U32(256), src)
-	SUBQ(U32(64), n)
-	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
-}

@@ -8,10 +8,13 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// streamScores multiplies a few rows with keys that are read once, where they lie. Eight sums are in
-// flight: those of 8/rows keys. Each is one chain of FMAs per lane, then a sum over lanes, in the same
-// order for every key. Meanwhile as many rows at next, which are needed soon, come into the cache: a loop
-// that reads several rows at once is no stream to the prefetcher of the processor.
+// together is how many keys or values are read at once. More are up to 5% slower where memory binds: the
+// prefetchers of the processor see less of a stream.
+const together = 2
+
+// streamScores multiplies a few rows with keys that are read once, where they lie. Each score is one chain of
+// FMAs per lane, or two where there is a single row and little else in flight, then a sum over lanes, in the same
+// order for every key. Meanwhile as many rows at next, which are needed soon, come into the cache.
 func streamScores(nrows int) {
 	name := fmt.Sprintf("streamScores%d", nrows)
 	function(name, "func(s *float32, sStride int, q *float32, qStride int, k *float32, kStride, n, d int, next *float32, offset, run, jump int)",
@@ -19,8 +22,7 @@ func streamScores(nrows int) {
 		"are zero up to a multiple of 8, with the n rows at k. It prefetches n d",
 		"numbers from offset numbers behind next, with a jump after each run; those two are in bytes.")
 	to := newRows(arg("s"), strideOf("sStride", nrows), nrows)
-	many := lanes / nrows
-	keyRows := newRows(arg("k"), floats("kStride"), many)
+	keyRows := newRows(arg("k"), floats("kStride"), together)
 	ahead := newAhead()
 	qStride := strideOf("qStride", nrows)
 	qRows := newRows(GP64(), qStride, nrows)
@@ -31,7 +33,7 @@ func streamScores(nrows int) {
 		ANDQ(U32(lanes-1), d)
 		VMOVUPS(maskAddress(d), mask)
 	}
-	for _, keys := range []int{many, 1} {
+	for _, keys := range []int{together, 1} {
 		part := fmt.Sprintf("by%d", keys)
 		next := "done"
 		if keys > 1 {
@@ -42,9 +44,14 @@ func streamScores(nrows int) {
 		JL(LabelRef(next))
 		acc := vectors(nrows * keys) // [rows][keys]
 		zero(acc...)
+		odd := acc // the sums of every other vector
+		if nrows == 1 {
+			odd = vectors(keys)
+			zero(odd...)
+		}
 		Load(Param("q"), qRows.base)
 		left := arg("d")
-		step := func(at int, get func(m Mem, x reg.VecVirtual)) {
+		step := func(at int, acc []reg.VecVirtual, get func(m Mem, x reg.VecVirtual)) {
 			kx := make([]reg.VecVirtual, keys)
 			key := func(j int) reg.VecVirtual {
 				x := YMM()
@@ -77,8 +84,8 @@ func streamScores(nrows int) {
 		JL(LabelRef(part + "last"))
 		Label(part + "loop")
 		ahead.lines(part, keys)
-		step(0, whole)
-		step(1, whole)
+		step(0, acc, whole)
+		step(1, odd, whole)
 		advance(64)
 		SUBQ(U32(2*lanes), left)
 		JGE(LabelRef(part + "loop"))
@@ -86,24 +93,27 @@ func streamScores(nrows int) {
 		ADDQ(U32(2*lanes), left)
 		CMPQ(left, U32(lanes))
 		JL(LabelRef(part + "tail"))
-		step(0, whole)
+		step(0, acc, whole)
 		advance(32)
 		Label(part + "tail")
 		TESTQ(U32(lanes-1), left)
 		JZ(LabelRef(part + "sum"))
-		step(0, func(m Mem, x reg.VecVirtual) { VMASKMOVPS(m, mask, x) })
+		step(0, acc, func(m Mem, x reg.VecVirtual) { VMASKMOVPS(m, mask, x) })
 		Label(part + "sum")
+		if nrows == 1 {
+			for j := range acc {
+				VADDPS(odd[j], acc[j], acc[j])
+			}
+		}
 		for r := 0; r < len(acc); r += 4 {
 			four := acc[r:min(r+4, len(acc))]
 			x := sumLanes(four)
 			switch {
-			case keys == 8:
-				VMOVUPS(x, to.at(0, 4*r))
-			case keys == 4:
-				VMOVUPS(x, to.at(r/4, 0))
 			case keys == 2:
 				VMOVLPS(x, to.at(r/2, 0))
-				VMOVHPS(x, to.at(r/2+1, 0))
+				if len(four) > 2 {
+					VMOVHPS(x, to.at(r/2+1, 0))
+				}
 			default:
 				for i := range four {
 					if i > 0 {
@@ -178,19 +188,18 @@ func memory(param string) Mem {
 }
 
 // streamValues adds values that are read once, where they lie, to a few rows, whose sums stay in the first
-// cache: those of 8/rows keys at once, whose weights are in registers.
+// cache and whose weights are in registers.
 func streamValues(nrows int) {
 	name := fmt.Sprintf("streamValues%d", nrows)
 	function(name, "func(o *float32, oStride int, p *float32, pStride int, v *float32, vStride, n, cols int, next *float32, offset, run, jump int)",
 		fmt.Sprintf("%s adds p v to the %d rows of cols sums at o, for the n weights of each row at p and the n", name, nrows),
 		"rows at v. Sums up to a multiple of 8 are touched. It prefetches n cols numbers, like streamScores.")
-	many := lanes / nrows
 	to := newRows(arg("o"), strideOf("oStride", nrows), nrows)
 	weights := newRows(arg("p"), strideOf("pStride", nrows), nrows)
-	values := newRows(arg("v"), floats("vStride"), many)
+	values := newRows(arg("v"), floats("vStride"), together)
 	ahead := newAhead()
 	n := arg("n")
-	for _, keys := range []int{many, 1} {
+	for _, keys := range []int{together, 1} {
 		part := fmt.Sprintf("by%d", keys)
 		done := "done"
 		if keys > 1 {
