@@ -52,6 +52,7 @@ func TestCheckRange(t *testing.T) {
 		size, offset, length int64
 		format               TexelFormat
 		texel                bool
+		uniform              bool
 		want                 int64 // 0: refused
 	}{
 		{size: 100, want: 112}, // with the padding of the last 16 bytes
@@ -73,8 +74,14 @@ func TestCheckRange(t *testing.T) {
 		{size: 2000, length: 20, format: TexelRGBA32F, texel: true},
 		{size: 2000, length: 16, format: TexelR32F, texel: true}, // not among the formats
 		{size: 2000, length: 16, texel: true},
+		{size: 100, uniform: true, want: 112},
+		{size: 1 << 20, uniform: true, want: 16384}, // as much as every device shows
+		{size: 1 << 20, offset: 512, length: 16384, uniform: true, want: 16384},
+		{size: 1 << 20, length: 16385, uniform: true},
+		{size: 1 << 20, offset: 64, length: 16, uniform: true},
+		{size: 2000, length: 16, format: TexelRGBA32F, uniform: true},
 	} {
-		got, err := checkRange(&c, r.size, (r.size+15)&^15, r.offset, r.length, r.format, r.texel, false)
+		got, err := checkRange(&c, r.size, (r.size+15)&^15, r.offset, r.length, r.format, r.texel, r.uniform)
 		if got != r.want || (err == nil) != (r.want > 0) {
 			t.Errorf("%+v: %d, %v", r, got, err)
 		}

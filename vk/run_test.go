@@ -313,6 +313,9 @@ func TestRecordingRules(t *testing.T) {
 		"bindings":       {Code: spirv(t, "axpy"), Bindings: 65},
 		"negative":       {Code: spirv(t, "axpy"), Bindings: -1},
 		"texels beyond":  {Code: spirv(t, "axpy"), Bindings: 3, Texels: 8},
+		"uniform beyond": {Code: spirv(t, "axpy"), Bindings: 3, Uniforms: 8},
+		"both kinds":     {Code: spirv(t, "axpy"), Bindings: 3, Uniforms: 1, Texels: 1},
+		"many uniforms":  {Code: spirv(t, "axpy"), Bindings: 20, Uniforms: 1<<13 - 1},
 		"constant twice": {Code: spirv(t, "axpy"), Bindings: 3, PushBytes: 8, Spec: []SpecConstant{{1, 1}, {1, 2}}},
 	} {
 		if _, err := d.NewPipeline(spec); !errors.Is(err, ErrInvalid) {
