@@ -16,7 +16,7 @@ comma      := ,
 ON_LAVAPIPE = VKATTN_REQUIRE_DEVICE=1 VKATTN_TEST_DEVICE=llvmpipe
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-race test-nocgo test-matrix test-matrix-full shaders \
+.PHONY: help setup build run test test-race test-nocgo test-matrix test-matrix-full validate-gpu shaders \
   shaders-check asm asm-check lint windows darwin fuzz bench clean
 
 help: ## print this list
@@ -47,6 +47,10 @@ test-matrix: ## the device tests on lavapipe and SwiftShader; ROOT=sid: on the n
 
 test-matrix-full: ## the device tests on all three software drivers (builds a Debian sid root once)
 	@VKATTN_FULL=1 $(MAKE) --no-print-directory test-matrix ROOT=sid
+
+validate-gpu: ## every access of every kernel checked by the validation layer, on lavapipe; an hour or more
+	@tools/setup.sh test validation
+	GALLIVM_PERF=nopt VKATTN_VALIDATE_GPU=1 $(ON_LAVAPIPE) $(GO) test -timeout 5h -v -run TestValidationGPU ./dispatch
 
 shaders: ## compile changed shaders to shaders/spv and rewrite the manifest
 	$(GO) run ./tools/spvgen
