@@ -42,6 +42,7 @@ func TestBudget(t *testing.T) {
 		x.cfg.CacheDir, x.cfg.SkipSelfTest = "off", true
 		x.cfg.Budget = 500 * time.Millisecond
 		long := open(t, x.cfg)
+		onlySlow(t, long)
 		x.cfg.Budget = 5 * time.Millisecond
 		short := open(t, x.cfg)
 		for i := range heavy {

@@ -12,6 +12,14 @@ import (
 	"github.com/vkattn/vkattn/dispatch"
 )
 
+// onlySlow skips a test whose problems keep a software driver busy, and are over on a GPU before anything can happen.
+func onlySlow(t *testing.T, b *dispatch.Backend) {
+	t.Helper()
+	if kind := b.Caps().DeviceType; kind != "cpu" {
+		t.Skipf("the problems are sized for software drivers; this is a %s device", kind)
+	}
+}
+
 // open returns a backend on the device that VKATTN_TEST_DEVICE names (any part of its name; a software
 // driver by default). VKATTN_REQUIRE_DEVICE=1 makes a missing device a failure.
 func open(t testing.TB, cfg dispatch.Config) *dispatch.Backend {
