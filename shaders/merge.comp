@@ -50,9 +50,9 @@ void main() {
         return;
     }
     Row at = find_row(tile, row);
-    uint me = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x;
+    uint me = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x, count = splits;
     float top = LOWEST, weight = 0.0;
-    for (uint p = me; p < splits; p += step) {
+    for (uint p = me; p < count; p += step) {
         vec2 part = part_state[p * rows + slot];
         if (part.y != 0.0) {
             top = max(top, part.x);
@@ -67,7 +67,7 @@ void main() {
         sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + at.head]);
         top = any ? max(top, sink) : top;
     }
-    for (uint p = me; p < splits; p += step) {
+    for (uint p = me; p < count; p += step) {
         vec2 part = part_state[p * rows + slot];
         sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
     }
@@ -77,7 +77,7 @@ void main() {
     }
     uint d = gl_WorkGroupID.z * COLUMNS + me % COLUMNS;
     float x = 0.0;
-    for (uint p = me / COLUMNS; p < splits; p += step / COLUMNS) {
+    for (uint p = me / COLUMNS; p < count; p += step / COLUMNS) {
         vec2 part = part_state[p * rows + slot];
         if (part.y != 0.0) {
             x += part.y * exp_difference(part.x, top) * parts[(p * rows + slot) * value_dim + min(d, value_dim - 1u)];

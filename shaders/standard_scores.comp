@@ -46,8 +46,9 @@ void main() {
     uint q = slice.q_base + seq.batch * q_batch + tile.head * q_head + (seq.q0 + i) * q_row;
     uint k = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + (seq.k0 + key) * k_row;
     float product = 0.0;
-    for (uint d = 0u; d < dim; d += 4u) {
-        product += dot(inside(load_q(q, d, dim), d, dim), inside(load_k(k, d, dim), d, dim));
+    uint size = dim;
+    for (uint d = 0u; d < size; d += 4u) {
+        product += dot(inside(load_q(q, d, size), d, size), inside(load_k(k, d, size), d, size));
     }
     int p = tile.row + seq.rel;
     float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + tile.head]) : 0.0;
