@@ -381,7 +381,7 @@ func newPlanner() (*planner, error) {
 
 // planSplits is the number of parts that the keys are split into: so that few row tiles still fill the
 // device, and so that no row tile visits so many keys (at most widest) of a part that rounding errors add up.
-func planSplits(caps *vk.Caps, tiles, invocations, longest, widest, forced int) int {
+func planSplits(caps *vk.Caps, tiles, invocations, rows, longest, widest, forced int) int {
 	if longest == 0 || tiles == 0 {
 		return 1
 	}
@@ -392,20 +392,26 @@ func planSplits(caps *vk.Caps, tiles, invocations, longest, widest, forced int) 
 	if forced > 0 {
 		return clamp(forced, 1, ceilDiv(longest, keyTile))
 	}
-	return clamp(max(ceilDiv(parallelTiles(caps, invocations), tiles), ceilDiv(widest, exactKeys)), 1, min(most, 256))
+	return clamp(max(ceilDiv(parallelTiles(caps, invocations, rows), tiles), ceilDiv(widest, exactKeys)), 1, min(most, 256))
 }
 
 // exactKeys is the most keys of a part. Sums in float32 lose with their length: over 600,000 keys a row is off
 // by 4.3e-5 of its norm in one part, by 5.6e-6 in parts of 65,536, by 2.8e-6 in parts of 16,384 (random data).
 const exactKeys = 16384
 
-// parallelTiles is the number of workgroups of that many invocations that keep the device busy.
-func parallelTiles(caps *vk.Caps, invocations int) int {
-	switch caps.DeviceType {
-	case "cpu":
+// parallelTiles is the number of workgroups of that many invocations that keep the device busy. Where a sequence has
+// few rows (heads packed with it counted), reading the keys is all there is, and more of them hide its latency;
+// with many, to merge their parts would cost more than it gains.
+func parallelTiles(caps *vk.Caps, invocations, rows int) int {
+	busy := 16384
+	switch {
+	case caps.DeviceType == "cpu":
 		return 4
-	case "integrated":
-		return 8192 / invocations
+	case caps.DeviceType == "integrated":
+		busy = 4096
 	}
-	return 65536 / invocations
+	if rows <= 16 {
+		busy *= 4
+	}
+	return busy / invocations
 }

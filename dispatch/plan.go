@@ -115,7 +115,7 @@ func (c *choice) explain(caps *vk.Caps, forcedSplits int) vkattn.Explanation {
 	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
 		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
 	}
-	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqK, widest, forcedSplits)
+	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqQ*c.pack, op.SeqK, widest, forcedSplits)
 	rows := int64(tiles) * int64(c.tileRows())
 	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
 	if e.Splits > 1 {

@@ -236,7 +236,7 @@ func (r *run) call(c *call) error {
 	}
 	splits := 1
 	if !ch.standard {
-		splits = planSplits(&r.be.caps, l.tiles, int(ch.key.Invocations), l.longest, l.widest, r.be.config.Splits)
+		splits = planSplits(&r.be.caps, l.tiles, int(ch.key.Invocations), op.SeqQ*ch.pack, l.longest, l.widest, r.be.config.Splits)
 	}
 	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks}
 	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
@@ -328,9 +328,9 @@ func (r *run) grid(n int) (x, y int) {
 // mergeColumns is COLUMNS of merge.comp: as many elements of a row one of its workgroups merges.
 const mergeColumns = 32
 
-// mergeLanes is the workgroup of merge.
-func mergeLanes(caps *vk.Caps) uint32 {
-	if caps.DeviceType == "cpu" {
+// mergeLanes is the workgroup of merge: on a GPU, up to 8 times 32 invocations share many parts.
+func mergeLanes(caps *vk.Caps, splits int) uint32 {
+	if caps.DeviceType == "cpu" || splits < 16 {
 		return mergeColumns
 	}
 	return min(256, prevPow2(caps.Limits.MaxComputeWorkGroupInvocations))
@@ -369,7 +369,7 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
 	split := splits > 1 || r.be.config.SplitKeys > 0
 	p.Splits = uint32(splits)
-	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, int(key.Invocations)), l.tiles)}
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, int(key.Invocations), l.op.SeqQ*l.pack), l.tiles)}
 	if split {
 		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
 	}
@@ -381,7 +381,7 @@ func (r *run) flash(plan *Plan, s *sections, vector bool) error {
 	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
-		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps)}); err != nil {
+		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, splits)}); err != nil {
 			return err
 		}
 	}
