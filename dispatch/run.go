@@ -333,7 +333,7 @@ func mergeLanes(caps *vk.Caps, splits int) uint32 {
 	if caps.DeviceType == "cpu" || splits < 16 {
 		return mergeColumns
 	}
-	return min(256, prevPow2(caps.Limits.MaxComputeWorkGroupInvocations))
+	return min(256, prevPow2(min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])))
 }
 
 // flash runs the fused kernel over all row tiles, group by group.
