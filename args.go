@@ -31,6 +31,13 @@ type Args struct {
 	Global         []int32    // absolute positions of global tokens, ascending
 	Blocks         *BlockMask // over the Sq x Sk grid (packed: of SeqQ x SeqK, the capacities)
 	QBase, KBase   int        // added to every i and j: the position of row 0 and key 0 in a longer sequence
+
+	// Of Linear alone, all float32; see its Check.
+	Decay      Tensor // natural logarithms g, at most 0 to be stable; shape by Linear.Decay
+	Beta       Tensor // [B, States, Sk, 1]: RuleDelta is stable while Beta |k|^2 is at most 2
+	Projection Tensor // [1, 1, Features, HeadDim]
+	StateIn    Tensor // Linear.StateShape
+	StateOut   Tensor // the same
 }
 
 // For packed sequences the score-shaped tensors Bias, Mask and Tree are [B, HeadsQ, SeqQ, SeqK], with
@@ -43,6 +50,9 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		return nil, err
 	}
 	a = a.Canonical()
+	if err := args.unused(a); err != nil {
+		return nil, err
+	}
 	q, k := args.Q.Shape, args.K.Shape
 	for _, t := range []struct {
 		name string

@@ -1,0 +1,137 @@
+package vkattn
+
+import "fmt"
+
+// Check finds everything that the host can see to be wrong with a call, and resolves its sequences: their
+// places in the tensors and lengths; the masks of a Sequence are those of Attention and say nothing here.
+// Errors are *ShapeError or *ArgError and name the argument. Backends call it before any work.
+//
+// Shapes are [batch, heads, tokens, last], for packed sequences [1, heads, all tokens, last] with CuSeqQ, and
+// CuSeqK where the call is not causal. Q and K have HeadDim numbers a token, V ValueDim, and Out is
+// [.., Heads(), .., ValueDim]. See Args for the others. StateIn and StateOut, one state for each sequence, may
+// be the same tensor; else outputs overlap nothing.
+func (l Linear) Check(args *Args) ([]Sequence, error) {
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	l = l.Canonical()
+	if err := args.unused(l); err != nil {
+		return nil, err
+	}
+	for _, t := range []struct {
+		name string
+		t    Tensor
+	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Out", args.Out}} {
+		if !t.t.Given() {
+			return nil, &ArgError{t.name, "missing"}
+		}
+	}
+	places := Attention{Batch: l.Batch, Packed: l.Packed, SeqQ: l.SeqQ, SeqK: l.SeqK, TotalQ: l.TotalQ, TotalK: l.TotalK}
+	batch, sq, sk := args.Q.Shape[0], args.Q.Shape[2], args.K.Shape[2]
+	for _, c := range []struct {
+		arg, axis string
+		got, max  int
+	}{
+		{"Q", "batch", batch, places.tensorBatch()}, {"Q", "sequence", sq, places.tensorSeq(l.SeqQ, l.TotalQ)},
+		{"K", "sequence", sk, places.tensorSeq(l.SeqK, l.TotalK)},
+	} {
+		if c.got < 0 || c.got > c.max {
+			return nil, &ShapeError{c.arg, c.axis, c.got, fmt.Sprintf("0 to %d, the capacity of the plan", c.max)}
+		}
+	}
+	lengths := *args
+	if l.Causal {
+		if sk != sq {
+			return nil, &ShapeError{"K", "sequence", sk, fmt.Sprintf("%d, as Q: a causal call has a key for each query", sq)}
+		}
+		if l.Packed && args.CuSeqK != nil {
+			return nil, &ArgError{"CuSeqK", "given, but a causal call has a key for each query: CuSeqQ says where"}
+		}
+		lengths.CuSeqK = args.CuSeqQ
+	}
+	seqs, err := places.lengths(&lengths, batch, sq, sk)
+	if err != nil {
+		return nil, err
+	}
+	states := l.StateShape(len(seqs))
+	decay := [4]int{1, states[1], 1, 1}
+	switch l.Decay {
+	case DecayToken:
+		decay = [4]int{batch, states[1], sk, 1}
+	case DecayChannel:
+		decay = [4]int{batch, states[1], sk, l.FeatureDim()}
+	}
+	for _, t := range []struct {
+		name  string
+		t     Tensor
+		typ   Type
+		shape [4]int
+		write bool
+		need  bool
+	}{
+		{"Q", args.Q, l.TypeQ, [4]int{batch, l.HeadsQ, sq, l.HeadDim}, false, true},
+		{"K", args.K, l.TypeK, [4]int{batch, l.HeadsK, sk, l.HeadDim}, false, true},
+		{"V", args.V, l.TypeV, [4]int{batch, l.HeadsV, sk, l.ValueDim}, false, true},
+		{"Out", args.Out, l.TypeOut, [4]int{batch, l.Heads(), sq, l.ValueDim}, true, true},
+		{"Projection", args.Projection, Float32, [4]int{1, 1, l.Features, l.HeadDim}, false, l.Features > 0},
+		{"Decay", args.Decay, Float32, decay, false, l.Decay != DecayNone},
+		{"Beta", args.Beta, Float32, [4]int{batch, states[1], sk, 1}, false, l.Rule == RuleDelta},
+		{"StateIn", args.StateIn, Float32, states, false, l.StateIn},
+		{"StateOut", args.StateOut, Float32, states, true, l.StateOut},
+	} {
+		if !t.need {
+			if t.t.Given() {
+				return nil, &ArgError{t.name, "given, but the op does not take it"}
+			}
+			continue
+		}
+		if err := t.t.check(t.name, t.typ, t.shape, t.write); err != nil {
+			return nil, err
+		}
+	}
+	return seqs, l.checkOverlap(args)
+}
+
+func (l Linear) checkOverlap(args *Args) error {
+	for _, in := range []struct {
+		name string
+		t    Tensor
+	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Projection", args.Projection}, {"Decay", args.Decay},
+		{"Beta", args.Beta}, {"StateIn", args.StateIn}} {
+		if args.Out.overlaps(in.t) {
+			return &ArgError{"Out", "overlaps " + in.name}
+		}
+		if args.StateOut.overlaps(in.t) && !(in.name == "StateIn" && args.StateOut == args.StateIn) {
+			return &ArgError{"StateOut", "overlaps " + in.name}
+		}
+	}
+	if args.Out.overlaps(args.StateOut) {
+		return &ArgError{"StateOut", "overlaps Out"}
+	}
+	return nil
+}
+
+// unused makes sure that a call carries nothing that only other ops take: it would be ignored.
+func (a *Args) unused(op Op) error {
+	_, attention := op.(Attention)
+	_, linear := op.(Linear)
+	for _, f := range []struct {
+		name  string
+		given bool
+		taken bool
+	}{
+		{"LSE", a.LSE.Given(), attention}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
+		{"Tree", a.Tree.Given(), attention}, {"Slopes", a.Slopes.Given(), attention},
+		{"SinkLogits", a.SinkLogits.Given(), attention}, {"KeyLengths", a.KeyLengths != nil, attention},
+		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
+		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
+		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},
+		{"Projection", a.Projection.Given(), linear}, {"Decay", a.Decay.Given(), linear}, {"Beta", a.Beta.Given(), linear},
+		{"StateIn", a.StateIn.Given(), linear}, {"StateOut", a.StateOut.Given(), linear},
+	} {
+		if f.given && !f.taken {
+			return &ArgError{f.name, "given, but the op does not take it"}
+		}
+	}
+	return nil
+}
