@@ -255,15 +255,16 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	key.Value4 = uint32(ceilDiv(dv, 4*lanes))
 	// A lane holds rows * (dim4 + value4) vec4 of queries and outputs in registers.
 	budget := uint32(36) // vec4: 144 registers of about 255
-	if software {
-		budget = 72
-	}
 	rows := uint32(min(8, lanes))
+	if software {
+		rows, budget = manyRows(caps, op)
+		rows = min(rows, 2*uint32(lanes))
+	}
 	for rows > 1 && rows*(key.Dim4+key.Value4) > budget {
 		rows /= 2
 	}
 	if isTuned {
-		rows = min(tuned.Rows, uint32(lanes))
+		rows = min(tuned.Rows, 2*uint32(lanes))
 	} else if few > 0 {
 		rows = min(rows, uint32(few))
 	}

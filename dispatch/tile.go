@@ -5,7 +5,7 @@ import "fmt"
 // Tile is the shape of a flash kernel. Every shape computes the same, some faster than others.
 type Tile struct {
 	Lanes       uint32 `json:"lanes"`       // invocations that share a row's head dimension: a power of two from 2 to 32
-	Rows        uint32 `json:"rows"`        // rows of a group of so many lanes: 1, 2, 4 or 8, at most Lanes
+	Rows        uint32 `json:"rows"`        // rows of a group of so many lanes: 1, 2, 4, 8 or 16, at most twice Lanes
 	Invocations uint32 `json:"invocations"` // of a workgroup: a power of two, at least Lanes
 }
 
@@ -16,7 +16,7 @@ func (t Tile) String() string {
 // valid reports whether a kernel of that shape exists.
 func (t Tile) valid() bool {
 	pow2 := func(n, lo, hi uint32) bool { return n >= lo && n <= hi && n&(n-1) == 0 }
-	return pow2(t.Lanes, 2, 32) && pow2(t.Rows, 1, min(8, t.Lanes)) && pow2(t.Invocations, t.Lanes, 1024)
+	return pow2(t.Lanes, 2, 32) && pow2(t.Rows, 1, min(16, 2*t.Lanes)) && pow2(t.Invocations, t.Lanes, 1024)
 }
 
 // tileClass names the problems that share a tile: the rung, the padded head sizes, and 1, 4 or 8 where that

@@ -195,7 +195,7 @@ func (b *Backend) tuneClass(ctx context.Context, path string, d, few int) (Tuned
 func candidates(few int) []Tile {
 	var tiles []Tile
 	for _, lanes := range []uint32{4, 8, 16, 32} {
-		rows := []uint32{4, 8}
+		rows := []uint32{4, 8, 16}
 		if few > 0 {
 			rows = []uint32{uint32(few)}
 		}

@@ -27,7 +27,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint LANES = 8;    // power of two, at most the subgroup size
-layout(constant_id = 2) const uint ROWS = 8;     // 1, 2, 4 or 8, at most LANES
+layout(constant_id = 2) const uint ROWS = 8;     // 1, 2, 4, 8 or 16, at most twice LANES
 layout(constant_id = 3) const uint DIM4 = 2;     // vec4 per lane of a query or key row: D <= 4*LANES*DIM4
 layout(constant_id = 4) const uint VALUE4 = 2;   // the same of a value row
 layout(constant_id = 5) const bool VECTOR = true;
@@ -36,7 +36,6 @@ layout(constant_id = 7) const bool WHOLE = false;       // a row group is a whol
 
 const uint KEYS = 4u;           // keys of one step
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
-const uint MAX_ROWS = 8u;
 const uint ALL_KEYS = 15u;
 
 #include "lib/params.glsl"
@@ -49,8 +48,8 @@ const uint ALL_KEYS = 15u;
 
 vec4 query[ROWS * DIM4];
 vec4 accumulator[ROWS * VALUE4];
-float running_max = LOWEST;     // of the owned row
-float running_sum = 0.0;
+float running_max[OWN];         // of the owned rows
+float running_sum[OWN];
 
 // Reading a parameter in the inner loop is dear on drivers that cannot tell that it never changes.
 uint query_dim, out_dim, k_stride, v_stride;
@@ -61,6 +60,11 @@ uint slice_dim(uint x) { return (x * LANES + group_lane()) * 4u; }
 int row_first, row_end;
 
 bool computes(int row) { return row >= row_first && row < row_end; }
+
+// owned is the o-th row that the lane owns, of the group whose first row is row, or a near one that is computed.
+Row owned(RowTile tile, int row, uint o) {
+    return find_row(tile, clamp(row + int(owned_row(o)), row_first, row_end - 1));
+}
 
 void load_query(RowTile tile, int row) {
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
@@ -82,17 +86,17 @@ void multiply_keys(uint base, int j, int first, int last) {
     }
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-            products[c * MAX_ROWS + r] = 0.0;
+            products[r * KEYS + c] = 0.0;
         }
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
             vec4 key = keys[c * DIM4 + x];
             [[unroll]] for (uint r = 0u; r < ROWS; r++) {
                 vec4 a = query[r * DIM4 + x];
-                float sum = products[c * MAX_ROWS + r];
+                float sum = products[r * KEYS + c];
                 sum = a.x * key.x + sum;
                 sum = a.y * key.y + sum;
                 sum = a.z * key.z + sum;
-                products[c * MAX_ROWS + r] = a.w * key.w + sum;
+                products[r * KEYS + c] = a.w * key.w + sum;
             }
         }
     }
@@ -130,9 +134,11 @@ uint state_row(uint slot) { return slice.state_base + slot * (1u + LANES * VALUE
 uint state_value(uint slot, uint x) { return state_row(slot) + 1u + slice_dim(x) / 4u; }
 
 void resume(uint slot) {
-    vec4 own = state[state_row(slot + group_lane() % ROWS)];
-    running_max = own.x;
-    running_sum = own.y;
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        vec4 own = state[state_row(slot + owned_row(o))];
+        running_max[o] = own.x;
+        running_sum[o] = own.y;
+    }
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
             accumulator[r * VALUE4 + x] = state[state_value(slot + r, x)];
@@ -141,8 +147,10 @@ void resume(uint slot) {
 }
 
 void suspend(int row, uint slot) {
-    if (group_lane() < ROWS && computes(row + int(group_lane()))) {
-        state[state_row(slot + group_lane())] = vec4(running_max, running_sum, 0.0, 0.0);
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        if (group_lane() < ROWS && computes(row + int(owned_row(o)))) {
+            state[state_row(slot + owned_row(o))] = vec4(running_max[o], running_sum[o], 0.0, 0.0);
+        }
     }
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         if (computes(row + int(r))) {
@@ -156,34 +164,38 @@ void suspend(int row, uint slot) {
 // finish normalises, adds the sink, and writes out and lse to the caller's tensors; or, for one part of a
 // split, out with its maximum and sum to that part's rows, and leaves the sink to merge. (Their lse would
 // not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
-void finish(RowTile tile, int row, Row own, uint slot, bool partial) {
-    float top = running_max, sum = running_sum, factor = 0.0, lse = minus_infinity();
-    if (sum != 0.0) {
-        factor = 1.0 / sum;
-        lse = log_sum(top, sum);
-    }
-    if (!partial && (flags & FLAG_SINK) != 0u) {
-        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
-        if (sum == 0.0) {
-            lse = sink;
-        } else {
-            float both = max(top, sink);
-            float kept = exp_difference(top, both);
-            float total = sum * kept + exp_difference(sink, both);
-            factor = kept / total;
-            lse = log_sum(both, total);
+void finish(RowTile tile, int row, uint slot, bool partial) {
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        float top = running_max[o], sum = running_sum[o], factor = 0.0, lse = minus_infinity();
+        Row own = owned(tile, row, o);
+        if (sum != 0.0) {
+            factor = 1.0 / sum;
+            lse = log_sum(top, sum);
         }
-    }
-    if (group_lane() < ROWS && computes(row + int(group_lane()))) {
-        if (partial) {
-            lse_data[slice.lse_base + 2u * (slot + group_lane())] = top;
-            lse_data[slice.lse_base + 2u * (slot + group_lane()) + 1u] = sum;
-        } else if ((flags & FLAG_LSE) != 0u) {
-            lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
+        if (!partial && (flags & FLAG_SINK) != 0u) {
+            float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
+            if (sum == 0.0) {
+                lse = sink;
+            } else {
+                float both = max(top, sink);
+                float kept = exp_difference(top, both);
+                float total = sum * kept + exp_difference(sink, both);
+                factor = kept / total;
+                lse = log_sum(both, total);
+            }
         }
+        if (group_lane() < ROWS && computes(row + int(owned_row(o)))) {
+            if (partial) {
+                lse_data[slice.lse_base + 2u * (slot + owned_row(o))] = top;
+                lse_data[slice.lse_base + 2u * (slot + owned_row(o)) + 1u] = sum;
+            } else if ((flags & FLAG_LSE) != 0u) {
+                lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
+            }
+        }
+        decays[o] = factor;
     }
     settle();
-    publish(factor, 0u);
+    publish(0u);
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         float f = decay_of(r);
         if (computes(row + int(r))) {
@@ -211,6 +223,10 @@ void main() {
     [[unroll]] for (uint i = 0u; i < ROWS * VALUE4; i++) {
         accumulator[i] = vec4(0.0);
     }
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        running_max[o] = LOWEST;
+        running_sum[o] = 0.0;
+    }
     if ((slice.phase & PHASE_RESUME) != 0u) {
         resume(slot);
     }
@@ -222,10 +238,6 @@ void main() {
     uint masks = flags, mask_stride = mask_key, bias_stride = bias_key;
     row_first = max(tile.row, slice.row_first);
     row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
-    int own_row = row + int(group_lane() % ROWS);
-    bool computed = computes(own_row);
-    Row own = find_row(tile, clamp(own_row, row_first, row_end - 1));
-    int position = int(own.i) + seq.rel;
     load_query(tile, row);
 
     int part_key = int(part) * slice.part_keys;
@@ -239,21 +251,28 @@ void main() {
 
     uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
-    float slope = EXTRAS && (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + own.head]) : 0.0;
-    bool row_global = is_global(position);
-    uint bias_at = 0u, mask_at = 0u;
-    uvec2 entries = uvec2(0u);
-    if (EXTRAS) {
-        bias_at = slice.bias_base + seq.index * bias_batch + own.head * bias_head + own.i * bias_row;
-        mask_at = slice.mask_base + seq.index * mask_batch + own.head * mask_head + own.i * mask_row;
-        if ((flags & FLAG_BLOCKS) != 0u) {
-            entries = block_entries(slice.tile_first + index);
+    bool row_global[OWN];
+    int position[OWN];
+    float slope[OWN];
+    uint bias_at[OWN], mask_at[OWN], bits[OWN];
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        Row own = owned(tile, row, o);
+        position[o] = int(own.i) + seq.rel;
+        row_global[o] = is_global(position[o]);
+        if (EXTRAS) {
+            slope[o] = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + own.head]) : 0.0;
+            bias_at[o] = slice.bias_base + seq.index * bias_batch + own.head * bias_head + own.i * bias_row;
+            mask_at[o] = slice.mask_base + seq.index * mask_batch + own.head * mask_head + own.i * mask_row;
         }
+    }
+    uvec2 entries = uvec2(0u);
+    if (EXTRAS && (flags & FLAG_BLOCKS) != 0u) {
+        entries = block_entries(slice.tile_first + index);
     }
 
     int next = range.lo / int(KEY_TILE);
     for (;;) {
-        uint kind = 0u, row_bits = 0xffffffffu;
+        uint kind = 0u, block_bits = 0u;
         next = next_tile(range, next, int(KEY_TILE));
         if (next == FAR) {
             break;
@@ -271,49 +290,60 @@ void main() {
             }
             kind = lists[entries.x] & 3u;
             if ((kind & BLOCK_BITS) != 0u) {
-                row_bits = lists[lists[entries.x + 1u] + row_group() * ROWS + group_lane() % ROWS];
+                block_bits = lists[entries.x + 1u];
             }
             entries.x += 2u;
         }
         int tile_first = next * int(KEY_TILE);
         next++;
-        // Rows that are not computed see nothing: they may not bring in what no other row sees.
-        uint bits = computed ? seen_keys(seq, position, row_global, tile_first, key_first, key_end) & row_bits : 0u;
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            // Rows that are not computed see nothing: they may not bring in what no other row sees.
+            bits[o] = computes(row + int(owned_row(o))) ? seen_keys(seq, position[o], row_global[o], tile_first, key_first, key_end) : 0u;
+            if (EXTRAS && (kind & BLOCK_BITS) != 0u) {
+                bits[o] &= lists[block_bits + row_group() * ROWS + owned_row(o)];
+            }
+        }
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
             int j = tile_first + int(c0);
             multiply_keys(k_base, j, key_first, key_end - 1);
             gather();
-            uint seen = bits >> c0 & ALL_KEYS;
-            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-                scores[c] *= factor;
-                if (EXTRAS) {
-                    scores[c] = score(scores[c], slope, position, j + int(c));
-                    uint key = uint(clamp(j + int(c), key_first, key_end - 1));
-                    if ((masks & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at + key * mask_stride)) {
-                        seen &= ~(1u << c);
-                    }
-                    if ((masks & FLAG_BIAS) != 0u) {
-                        float bias = bias_data[bias_at + key * bias_stride];
-                        scores[c] += bias;
-                        if (bias == minus_infinity()) {
+            uint seen_by_owned = 0u;
+            [[unroll]] for (uint o = 0u; o < OWN; o++) {
+                uint seen = bits[o] >> c0 & ALL_KEYS;
+                float score_of[KEYS];
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    score_of[c] = scores[o * KEYS + c] * factor;
+                    if (EXTRAS) {
+                        score_of[c] = score(score_of[c], slope[o], position[o], j + int(c));
+                        uint key = uint(clamp(j + int(c), key_first, key_end - 1));
+                        if ((masks & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at[o] + key * mask_stride)) {
                             seen &= ~(1u << c);
+                        }
+                        if ((masks & FLAG_BIAS) != 0u) {
+                            float bias = bias_data[bias_at[o] + key * bias_stride];
+                            score_of[c] += bias;
+                            if (bias == minus_infinity()) {
+                                seen &= ~(1u << c);
+                            }
                         }
                     }
                 }
+                float top = running_max[o];
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    score_of[c] = finite_floor(score_of[c]);
+                    top = (seen >> c & 1u) != 0u ? max(top, score_of[c]) : top;
+                }
+                decays[o] = exp_difference(running_max[o], top);
+                running_max[o] = top;
+                float sum = running_sum[o] * decays[o];
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    weights[o * KEYS + c] = (seen >> c & 1u) != 0u ? exp_difference(score_of[c], top) : 0.0;
+                    sum += weights[o * KEYS + c];
+                }
+                running_sum[o] = sum;
+                seen_by_owned |= seen;
             }
-            float top = running_max;
-            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-                scores[c] = finite_floor(scores[c]);
-                top = (seen >> c & 1u) != 0u ? max(top, scores[c]) : top;
-            }
-            float decay = exp_difference(running_max, top);
-            running_max = top;
-            running_sum *= decay;
-            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-                weights[c] = (seen >> c & 1u) != 0u ? exp_difference(scores[c], top) : 0.0;
-                running_sum += weights[c];
-            }
-            publish(decay, seen);
+            publish(seen_by_owned);
             add_values(v_base, j, key_first, key_end - 1);
         }
     }
@@ -321,6 +351,6 @@ void main() {
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
         suspend(row, slot);
     } else {
-        finish(tile, row, own, slot, (slice.phase & PHASE_PARTIAL) != 0u);
+        finish(tile, row, slot, (slice.phase & PHASE_PARTIAL) != 0u);
     }
 }

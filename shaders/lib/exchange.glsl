@@ -1,24 +1,31 @@
 // A row group is LANES invocations that share ROWS rows. Each lane holds a slice of the head dimension
-// of every row. Row r also has an owner, lane r (lanes ROWS apart own the same row and hold the same
-// values), that keeps the row's running maximum and sum.
+// of every row. Row r also has an owner, lane r % LANES (lanes ROWS apart own the same row and hold the
+// same values), that keeps the row's running maximum and sum. A lane owns OWN rows, LANES apart.
 //
-//   gather()          products[c][r] of all lanes, added up -> scores[c] of the owners
-//   publish(decay, seen), then for any row r:
-//   weight(c, r)      weights[c] of the owner of r
+//   gather()          products[r][c] of all lanes, added up -> scores[o][c] of the owners
+//   publish(seen)     decays[o] and weights[o][c] of the owners, then for any row r:
+//   weight(c, r)      weights[..][c] of the owner of r
 //   decay_of(r)       its decay
 //   seen_by_group()   keys (bits) that at least one row of the group sees
 //   settle()          before a publish that no gather precedes
 //
-// Needs LANES, ROWS, KEYS, MAX_ROWS, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
+// Needs LANES, ROWS, KEYS, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
 // memory and barriers: gather and publish must be called in workgroup-uniform control flow.
 
-float products[KEYS * MAX_ROWS];
-float scores[KEYS];
-float weights[KEYS];
+const uint OWN = ROWS > LANES ? ROWS / LANES : 1u;
+const uint SHARED_ROWS = ROWS / OWN;    // of each of which a lane owns one
+
+float products[ROWS * KEYS];
+float scores[OWN * KEYS];
+float weights[OWN * KEYS];
+float decays[OWN];
+
+// owned_row is the o-th row that the lane owns.
+uint group_lane();
+uint owned_row(uint o) { return o * LANES + group_lane() % SHARED_ROWS; }
 
 #if SUBGROUP
 
-float published_decay;
 uint published_seen;
 
 uint group_lane() { return gl_SubgroupInvocationID % LANES; }
@@ -26,44 +33,48 @@ uint row_group() { return (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocati
 
 // One step of a transposed butterfly: each lane gives half of its rows to its partner.
 #define HALVE(n)                                                                    \
-    if (ROWS >= 2u * n) {                                                           \
+    if (SHARED_ROWS >= 2u * n) {                                                    \
         bool upper = (gl_SubgroupInvocationID & n) != 0u;                           \
         [[unroll]] for (uint r = 0u; r < n; r++) {                                  \
-            float low = products[c * MAX_ROWS + r];                                 \
-            float high = products[c * MAX_ROWS + r + n];                            \
-            products[c * MAX_ROWS + r] = (upper ? high : low) + subgroupShuffleXor(upper ? low : high, n); \
+            float low = products[(first + r) * KEYS + c];                           \
+            float high = products[(first + r + n) * KEYS + c];                      \
+            products[(first + r) * KEYS + c] = (upper ? high : low) + subgroupShuffleXor(upper ? low : high, n); \
         }                                                                           \
     }
 #define FOLD(n)                                                                     \
-    if (LANES >= 2u * n && ROWS <= n) {                                             \
-        scores[c] += subgroupShuffleXor(scores[c], n);                              \
+    if (LANES >= 2u * n && SHARED_ROWS <= n) {                                      \
+        scores[o * KEYS + c] += subgroupShuffleXor(scores[o * KEYS + c], n);        \
     }
 
 void gather() {
-    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        HALVE(4u)
-        HALVE(2u)
-        HALVE(1u)
-        scores[c] = products[c * MAX_ROWS];
-        FOLD(1u)
-        FOLD(2u)
-        FOLD(4u)
-        FOLD(8u)
-        FOLD(16u)
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        uint first = o * LANES;
+        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+            HALVE(8u)
+            HALVE(4u)
+            HALVE(2u)
+            HALVE(1u)
+            scores[o * KEYS + c] = products[first * KEYS + c];
+            FOLD(1u)
+            FOLD(2u)
+            FOLD(4u)
+            FOLD(8u)
+            FOLD(16u)
+        }
     }
 }
 
-void publish(float decay, uint seen) {
-    published_decay = decay;
-    if (ROWS >= 2u) { seen |= subgroupShuffleXor(seen, 1u); }
-    if (ROWS >= 4u) { seen |= subgroupShuffleXor(seen, 2u); }
-    if (ROWS >= 8u) { seen |= subgroupShuffleXor(seen, 4u); }
+void publish(uint seen) {
+    if (SHARED_ROWS >= 2u) { seen |= subgroupShuffleXor(seen, 1u); }
+    if (SHARED_ROWS >= 4u) { seen |= subgroupShuffleXor(seen, 2u); }
+    if (SHARED_ROWS >= 8u) { seen |= subgroupShuffleXor(seen, 4u); }
+    if (SHARED_ROWS >= 16u) { seen |= subgroupShuffleXor(seen, 8u); }
     published_seen = seen;
 }
 
-uint owner_lane(uint r) { return WHOLE ? r : (gl_SubgroupInvocationID & ~(LANES - 1u)) + r; }
-float weight(uint c, uint r) { return subgroupShuffle(weights[c], owner_lane(r)); }
-float decay_of(uint r) { return subgroupShuffle(published_decay, owner_lane(r)); }
+uint owner_lane(uint r) { return WHOLE ? r % LANES : (gl_SubgroupInvocationID & ~(LANES - 1u)) + r % LANES; }
+float weight(uint c, uint r) { return subgroupShuffle(weights[r / LANES * KEYS + c], owner_lane(r)); }
+float decay_of(uint r) { return subgroupShuffle(decays[r / LANES], owner_lane(r)); }
 uint seen_by_group() { return published_seen; }
 void settle() {}
 
@@ -81,28 +92,32 @@ void gather() {
     uint at = row_group() * ROWS * KEYS * LANES;
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-            shared_products[at + (r * KEYS + c) * LANES + group_lane()] = products[c * MAX_ROWS + r];
+            shared_products[at + (r * KEYS + c) * LANES + group_lane()] = products[r * KEYS + c];
         }
     }
     barrier();
-    uint row = group_lane() % ROWS;
-    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        float sum = 0.0;
-        for (uint i = 0u; i < LANES; i++) {
-            sum += shared_products[at + (row * KEYS + c) * LANES + i];
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        uint row = owned_row(o);
+        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+            float sum = 0.0;
+            for (uint i = 0u; i < LANES; i++) {
+                sum += shared_products[at + (row * KEYS + c) * LANES + i];
+            }
+            scores[o * KEYS + c] = sum;
         }
-        scores[c] = sum;
     }
 }
 
-void publish(float decay, uint seen) {
-    uint at = (row_group() * ROWS + group_lane()) * OWNED;
+void publish(uint seen) {
     if (group_lane() < ROWS) {
-        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-            shared_owners[at + c] = weights[c];
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            uint at = (row_group() * ROWS + owned_row(o)) * OWNED;
+            [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                shared_owners[at + c] = weights[o * KEYS + c];
+            }
+            shared_owners[at + KEYS] = decays[o];
+            shared_owners[at + KEYS + 1u] = float(seen);
         }
-        shared_owners[at + KEYS] = decay;
-        shared_owners[at + KEYS + 1u] = float(seen);
     }
     barrier();
 }
