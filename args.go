@@ -5,12 +5,13 @@ import (
 	"math"
 )
 
-// Args is the data of one call. Shapes are [batch, heads, sequence, last]; B, Sq and Sk are actual
-// sizes, taken from the tensors, at most the capacities of the Op. Fields that the Op's With does not
-// name must be left out. Tensors of packed sequences have batch 1 and all tokens on the sequence axis.
+// Args is the data of one call, of any Op; the comments are about Attention unless they say otherwise.
+// Shapes are [batch, heads, sequence, last]; B, Sq and Sk are actual sizes, taken from the tensors, at most
+// the capacities of the Op. Fields that the Op does not read, or its With does not name, must be left
+// out. Tensors of packed sequences have batch 1 and all tokens on the sequence axis.
 //
 // The caller keeps the memory alive and unchanged until the run is over. Out and LSE may not overlap
-// each other or any input.
+// each other or any input; the Out of Rope may be its Q.
 type Args struct {
 	Q   Tensor // [B, HeadsQ, Sq, HeadDim]
 	K   Tensor // [B, HeadsK, Sk, HeadDim]
@@ -31,6 +32,9 @@ type Args struct {
 	Global         []int32    // absolute positions of global tokens, ascending
 	Blocks         *BlockMask // over the Sq x Sk grid (packed: of SeqQ x SeqK, the capacities)
 	QBase, KBase   int        // added to every i and j: the position of row 0 and key 0 in a longer sequence
+
+	Cos, Sin  Tensor  // Rope: [1 or B, 1, rows, R/2] float32, from RopeTable
+	Positions []int32 // Rope: S or B*S rows of Cos and Sin, one for each token
 }
 
 // For packed sequences the score-shaped tensors Bias, Mask and Tree are [B, HeadsQ, SeqQ, SeqK], with
@@ -105,6 +109,14 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		}
 		if err := t.t.check(t.name, t.typ, t.shape, t.write); err != nil {
 			return nil, err
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"Cos", args.Cos.Given()}, {"Sin", args.Sin.Given()}, {"Positions", args.Positions != nil}} {
+		if f.given {
+			return nil, &ArgError{f.name, "given, but attention does not read it; see Rope"}
 		}
 	}
 	if err := a.checkLists(args, len(seqs)); err != nil {
