@@ -41,7 +41,10 @@ func RopeFrequencies(rotaryDim int, theta float64, scaling RopeScaling) (inv []f
 			return nil, 0, &ArgError{"Scaling", fmt.Sprintf("inverse frequency %d becomes %v", i, f)}
 		}
 	}
-	return inv, attention, checkPositive("AttentionFactor", attention)
+	if err := checkPositive("AttentionFactor", attention); err != nil {
+		return nil, 0, err
+	}
+	return inv, attention, nil
 }
 
 // RotaryDim is the number of columns that a model rotates whose partial_rotary_factor is given: the whole

@@ -22,24 +22,37 @@ type T5Buckets struct {
 	MaxDistance   int  // 0: 128; above b/2
 }
 
-// Table has the bucket of every distance, [2*MaxDistance+1]: entry RelativeIndex(j-i, MaxDistance) is that of
-// key j for row i. All distances from MaxDistance on share a bucket. The logarithm is float32, as
-// published. Errors are *ShapeError and name the field.
-func (t T5Buckets) Table() ([]int32, error) {
-	buckets, far := orDefault(t.Buckets, 32), orDefault(t.MaxDistance, 128)
+// maxDistance is the largest MaxDistance: up to there float32 has every integer, so the published logarithm
+// means what it says.
+const maxDistance = 1 << 24
+
+// sizes is b, the first distance that shares its bucket, and MaxDistance.
+func (t T5Buckets) sizes() (buckets, exact, far int, err error) {
+	buckets, far = orDefault(t.Buckets, 32), orDefault(t.MaxDistance, 128)
 	least := 2
 	if t.Bidirectional {
 		least = 4
 	}
-	if buckets < least || buckets > maxTable {
-		return nil, &ShapeError{"Buckets", "", buckets, fmt.Sprintf("%d to %d", least, maxTable)}
+	if buckets < least || buckets > maxDistance {
+		return 0, 0, 0, &ShapeError{"Buckets", "", buckets, fmt.Sprintf("%d to %d", least, maxDistance)}
 	}
 	if t.Bidirectional {
 		buckets /= 2
 	}
-	exact := buckets / 2
-	if far <= exact || far > maxTable/2 {
-		return nil, &ShapeError{"MaxDistance", "", far, fmt.Sprintf("%d to %d", exact+1, maxTable/2)}
+	exact = buckets / 2
+	if far <= exact || far > maxDistance {
+		return 0, 0, 0, &ShapeError{"MaxDistance", "", far, fmt.Sprintf("%d to %d", exact+1, maxDistance)}
+	}
+	return buckets, exact, far, nil
+}
+
+// Table has the bucket of every distance, [2*MaxDistance+1]: entry RelativeIndex(j-i, MaxDistance) is that of
+// key j for row i. All distances from MaxDistance on share a bucket. The logarithm is float32, as
+// published. Errors are *ShapeError and name the field.
+func (t T5Buckets) Table() ([]int32, error) {
+	buckets, exact, far, err := t.sizes()
+	if err != nil {
+		return nil, err
 	}
 	bucket := func(n int) int {
 		if n < exact {
@@ -51,11 +64,11 @@ func (t T5Buckets) Table() ([]int32, error) {
 	}
 	table := make([]int32, 2*far+1)
 	for n := range far + 1 {
-		past, future := bucket(n), 0
-		if t.Bidirectional {
-			future = buckets + past
+		past := bucket(n)
+		table[far-n] = int32(past)
+		if n > 0 && t.Bidirectional {
+			table[far+n] = int32(buckets + past)
 		}
-		table[far+n], table[far-n] = int32(future), int32(past) // distance 0 is past
 	}
 	return table, nil
 }
@@ -63,7 +76,7 @@ func (t T5Buckets) Table() ([]int32, error) {
 // Bias is the bias of T5 with the learned weights [heads, Buckets], contiguous. Hugging Face stores the
 // transpose, [Buckets, heads]. All layers of a T5 stack share one bias.
 func (t T5Buckets) Bias(weights []float32, heads int) (RelativeBias, error) {
-	table, err := t.Table()
+	_, _, far, err := t.sizes()
 	if err != nil {
 		return RelativeBias{}, err
 	}
@@ -74,10 +87,14 @@ func (t T5Buckets) Bias(weights []float32, heads int) (RelativeBias, error) {
 	if want := heads * buckets; len(weights) != want {
 		return RelativeBias{}, &ShapeError{"Weights", "length", len(weights), fmt.Sprintf("%d: %d heads of %d buckets", want, heads, buckets)}
 	}
-	if err := checkTable(heads, len(table)); err != nil {
+	if err := checkTable(heads, 2*far+1); err != nil {
 		return RelativeBias{}, err
 	}
-	r := RelativeBias{Heads: heads, K: len(table) / 2, Table: make([]float32, 0, heads*len(table))}
+	table, err := t.Table()
+	if err != nil {
+		return RelativeBias{}, err
+	}
+	r := RelativeBias{Heads: heads, K: far, Table: make([]float32, 0, heads*len(table))}
 	for h := range heads {
 		for _, bucket := range table {
 			r.Table = append(r.Table, weights[h*buckets+int(bucket)])
