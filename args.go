@@ -3,14 +3,16 @@ package vkattn
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
-// Args is the data of one call. Shapes are [batch, heads, sequence, last]; B, Sq and Sk are actual
-// sizes, taken from the tensors, at most the capacities of the Op. Fields that the Op's With does not
-// name must be left out. Tensors of packed sequences have batch 1 and all tokens on the sequence axis.
+// Args is the data of one call, of any Op; the comments are about Attention unless they say otherwise.
+// Shapes are [batch, heads, sequence, last]; B, Sq and Sk are actual sizes, taken from the tensors, at most
+// the capacities of the Op. Fields that the Op does not read, or its With does not name, must be left
+// out. Tensors of packed sequences have batch 1 and all tokens on the sequence axis.
 //
 // The caller keeps the memory alive and unchanged until the run is over. Out and LSE may not overlap
-// each other or any input.
+// each other or any input; the Out of Rope may be its Q.
 type Args struct {
 	Q   Tensor // [B, HeadsQ, Sq, HeadDim]
 	K   Tensor // [B, HeadsK, Sk, HeadDim]
@@ -38,6 +40,10 @@ type Args struct {
 	Projection Tensor // [1, 1, Features, HeadDim]
 	StateIn    Tensor // Linear.StateShape
 	StateOut   Tensor // the same
+
+	// Of Rope alone.
+	Cos, Sin  Tensor  // [1 or B, 1, rows, R/2] float32, from RopeTable
+	Positions []int32 // S or B*S rows of Cos and Sin, one for each token
 }
 
 // For packed sequences the score-shaped tensors Bias, Mask and Tree are [B, HeadsQ, SeqQ, SeqK], with
@@ -333,6 +339,39 @@ func checkOverlap(args *Args) error {
 	}
 	if args.Out.overlaps(args.LSE) {
 		return &ArgError{"LSE", "overlaps Out"}
+	}
+	return nil
+}
+
+// unused makes sure that a call carries nothing that only other ops take: it would be ignored.
+func (a *Args) unused(op Op) error {
+	_, attention := op.(Attention)
+	_, linear := op.(Linear)
+	_, rope := op.(Rope)
+	sequences := attention || linear
+	for _, f := range []struct {
+		name         string
+		given, taken bool
+	}{
+		{"K", a.K.Given(), sequences}, {"V", a.V.Given(), sequences},
+		{"CuSeqQ", a.CuSeqQ != nil, sequences}, {"CuSeqK", a.CuSeqK != nil, sequences},
+
+		{"LSE", a.LSE.Given(), attention}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
+		{"Tree", a.Tree.Given(), attention}, {"Slopes", a.Slopes.Given(), attention},
+		{"SinkLogits", a.SinkLogits.Given(), attention}, {"KeyLengths", a.KeyLengths != nil, attention},
+		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
+		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
+		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},
+
+		{"Projection", a.Projection.Given(), linear}, {"Decay", a.Decay.Given(), linear}, {"Beta", a.Beta.Given(), linear},
+		{"StateIn", a.StateIn.Given(), linear}, {"StateOut", a.StateOut.Given(), linear},
+
+		{"Cos", a.Cos.Given(), rope}, {"Sin", a.Sin.Given(), rope}, {"Positions", a.Positions != nil, rope},
+	} {
+		if f.given && !f.taken {
+			name, _, _ := strings.Cut(op.String(), " ")
+			return &ArgError{f.name, fmt.Sprintf("given, but %s does not read it", name)}
+		}
 	}
 	return nil
 }

@@ -127,6 +127,35 @@ func ExampleBatch() {
 	// Output: [3 3] 2 calls
 }
 
+// Two tokens at positions 4096 and 4097 of a text are rotated in place, with the frequencies of Llama 3.1.
+func ExampleRope() {
+	ctx := context.Background()
+	backend := cpu.New(cpu.Config{})
+	defer backend.Close()
+	const heads, tokens, dim, position = 1, 2, 4, 4096
+	plan, err := backend.Plan(ctx, vkattn.Rope{Batch: 1, Heads: heads, Seq: tokens, HeadDim: dim, Layout: vkattn.RopeInterleaved})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer plan.Close()
+
+	inv, attention, err := vkattn.RopeFrequencies(dim, 5e5, vkattn.RopeLlama3{Factor: 8})
+	if err != nil {
+		log.Fatal(err)
+	}
+	cos, sin, err := vkattn.RopeTable(inv, attention, position, tokens)
+	if err != nil {
+		log.Fatal(err)
+	}
+	x := []float32{1, 0, 1, 0, 1, 0, 1, 0}
+	q := vkattn.BHSD(vkattn.Float32s(x), 1, heads, tokens, dim)
+	if _, err := plan.Run(ctx, vkattn.Args{Q: q, Out: q, Cos: cos, Sin: sin}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%.4f", x)
+	// Output: [0.8040 -0.5946 -0.5472 0.8370 0.9348 0.3552 -0.5476 0.8367]
+}
+
 // A block mask lists which blocks of keys a block of rows may see: here the block before it and its own.
 func ExampleNewBlockMask() {
 	mask, err := vkattn.NewBlockMask(1, 1, 256, 256, 64, 64, func(_, _, row, key int) (listed, full bool) {

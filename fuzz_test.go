@@ -204,11 +204,8 @@ func (f *fuzzSource) blocks(score [4]int) *BlockMask {
 	return m
 }
 
-// FuzzValidate: no op and no arguments make Validate or Check panic, allocate without bound, or return
-// an error without a type; and what they accept can be asked about.
-func FuzzValidate(f *testing.F) {
-	f.Add([]byte{})
-	f.Add([]byte("\x01\x04\x02\x02\x00\x08\x09\x00\x00\x00\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00"))
+// addNoise adds seeds that look like nothing in particular.
+func addNoise(f *testing.F) {
 	for seed := range byte(40) {
 		data := make([]byte, 400)
 		state := uint32(seed)*2654435761 + 1
@@ -218,6 +215,14 @@ func FuzzValidate(f *testing.F) {
 		}
 		f.Add(data)
 	}
+}
+
+// FuzzValidate: no op and no arguments make Validate or Check panic, allocate without bound, or return
+// an error without a type; and what they accept can be asked about.
+func FuzzValidate(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x01\x04\x02\x02\x00\x08\x09\x00\x00\x00\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00"))
+	addNoise(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := &fuzzSource{data}
 		op := src.op()
@@ -273,6 +278,70 @@ func FuzzValidate(f *testing.F) {
 		}
 		if w := op.Work(&args, seqs, false); w.Pairs < 0 || w.Bytes < 0 || w.FLOPs < 0 {
 			t.Errorf("%+v: %+v", op, w)
+		}
+	})
+}
+
+// FuzzRope: no rope and no arguments make Check panic or return an error without a type; and every element
+// that an accepted call addresses lies in its memory.
+func FuzzRope(f *testing.F) {
+	f.Add([]byte("\x02\x03\x05\x08\x04\x01\x00\x01"))
+	f.Add([]byte("\x02\x03\x05\x08\x00\x00\x01\x00"))
+	addNoise(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		src := &fuzzSource{data}
+		op := Rope{Batch: src.int(), Heads: src.int(), Seq: src.int(), HeadDim: src.int(), RotaryDim: src.int(),
+			Layout: RopeLayout(src.byte() % 3), Inverse: src.bool(), Positions: src.bool()}
+		typed := func(err error) bool {
+			var shape *ShapeError
+			var arg *ArgError
+			if err != nil && !errors.As(err, &shape) && !errors.As(err, &arg) {
+				t.Errorf("%+v: %T %v", op, err, err)
+			}
+			return err == nil
+		}
+		if !typed(op.Validate()) {
+			if op.Check(&Args{}) == nil {
+				t.Errorf("Validate refuses, Check accepts: %+v", op)
+			}
+			return
+		}
+		c := op.Canonical()
+		if c.Canonical() != c || c.Hash() != op.Hash() || op.String() == "" {
+			t.Errorf("canonical form of %+v", op)
+		}
+		rows := c.Seq
+		if c.Positions {
+			rows = src.upTo(20)
+		}
+		shape, table := [4]int{c.Batch, c.Heads, c.Seq, c.HeadDim}, [4]int{1, 1, rows, c.RotaryDim / 2}
+		args := Args{Q: src.tensor(shape, Float32), Out: src.tensor(shape, Float32), Cos: src.tensor(table, Float32), Sin: src.tensor(table, Float32)}
+		if src.bool() {
+			args.Out = args.Q
+		}
+		if c.Positions && c.Seq < 1<<10 {
+			args.Positions = src.list(c.Seq, rows-1)
+		}
+		if !typed(op.Check(&args)) {
+			return
+		}
+		if w := op.Work(&args); w.FLOPs < 0 || w.Bytes < 0 {
+			t.Errorf("%+v: %+v", op, w)
+		}
+		for b := range args.Q.Shape[0] {
+			for h := range c.Heads {
+				for s := range args.Q.Shape[2] {
+					_ = args.Q.Mem.(*Host).Float32s()[args.Q.Index(b, h, s, c.HeadDim-1)]
+					_ = args.Out.Mem.(*Host).Float32s()[args.Out.Index(b, h, s, c.HeadDim-1)]
+					row := s
+					if c.Positions {
+						row = int(args.Positions[(b*args.Q.Shape[2]+s)%len(args.Positions)])
+					}
+					for _, x := range []Tensor{args.Cos, args.Sin} {
+						_ = x.Mem.(*Host).Float32s()[x.Index(min(b, x.Shape[0]-1), 0, row, c.RotaryDim/2-1)]
+					}
+				}
+			}
 		}
 	})
 }

@@ -311,7 +311,7 @@ func (l Linear) Validate() error {
 }
 
 // Hash is a stable 64-bit FNV-1a hash of the canonical op, the same in every process.
-func (l Linear) Hash() uint64 { return hashOf(l.Canonical()) }
+func (l Linear) Hash() uint64 { return hash(l.Canonical()) }
 
 func (l Linear) String() string {
 	c := l.Canonical()

@@ -110,28 +110,3 @@ func (l Linear) checkOverlap(args *Args) error {
 	}
 	return nil
 }
-
-// unused makes sure that a call carries nothing that only other ops take: it would be ignored.
-func (a *Args) unused(op Op) error {
-	_, attention := op.(Attention)
-	_, linear := op.(Linear)
-	for _, f := range []struct {
-		name  string
-		given bool
-		taken bool
-	}{
-		{"LSE", a.LSE.Given(), attention}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
-		{"Tree", a.Tree.Given(), attention}, {"Slopes", a.Slopes.Given(), attention},
-		{"SinkLogits", a.SinkLogits.Given(), attention}, {"KeyLengths", a.KeyLengths != nil, attention},
-		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
-		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
-		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},
-		{"Projection", a.Projection.Given(), linear}, {"Decay", a.Decay.Given(), linear}, {"Beta", a.Beta.Given(), linear},
-		{"StateIn", a.StateIn.Given(), linear}, {"StateOut", a.StateOut.Given(), linear},
-	} {
-		if f.given && !f.taken {
-			return &ArgError{f.name, "given, but the op does not take it"}
-		}
-	}
-	return nil
-}

@@ -7,8 +7,8 @@ import (
 )
 
 // Op says what is computed, without data. The implementations are small comparable structs: they are
-// the key of a plan, the name of a benchmark, a JSON record and part of every error text: Attention and
-// Linear. AttentionGrad is reserved.
+// the key of a plan, the name of a benchmark, a JSON record and part of every error text: Attention, Linear
+// and Rope. AttentionGrad is reserved.
 type Op interface {
 	// Validate finds everything that is wrong with the op whatever the backend.
 	Validate() error
@@ -268,11 +268,12 @@ func (a Attention) Validate() error {
 }
 
 // Hash is a stable 64-bit FNV-1a hash of the canonical op, the same in every process.
-func (a Attention) Hash() uint64 { return hashOf(a.Canonical()) }
+func (a Attention) Hash() uint64 { return hash(a.Canonical()) }
 
-func hashOf(canonical Op) uint64 {
+// hash is of the type and the fields of a canonical op.
+func hash(op Op) uint64 {
 	h := uint64(0xcbf29ce484222325)
-	for _, c := range fmt.Appendf(nil, "%#v", canonical) {
+	for _, c := range fmt.Appendf(nil, "%#v", op) {
 		h = (h ^ uint64(c)) * 0x100000001b3
 	}
 	return h

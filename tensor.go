@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"unsafe"
 )
 
@@ -166,7 +167,7 @@ func (t Tensor) check(arg string, typ Type, want [4]int, write bool) error {
 			return &ArgError{arg, fmt.Sprintf("stride of axis %s is %d; negative strides are not supported", axis, t.Stride[i])}
 		}
 	}
-	if t.Stride[3] > 1 && t.Shape[3] > 1 || t.Stride[3] == 0 && t.Shape[3] > 1 && (write || arg == "Q" || arg == "K" || arg == "V") {
+	if t.Stride[3] > 1 && t.Shape[3] > 1 || t.Stride[3] == 0 && t.Shape[3] > 1 && (write || slices.Contains(contiguousInputs, arg)) {
 		return &ArgError{arg, fmt.Sprintf("stride of the last axis is %d, it must be contiguous", t.Stride[3])}
 	}
 	if t.Offset < 0 {
@@ -196,6 +197,9 @@ func (t Tensor) check(arg string, typ Type, want [4]int, write bool) error {
 	}
 	return nil
 }
+
+// contiguousInputs are the inputs whose last axis may not be broadcast, because kernels read it in vectors.
+var contiguousInputs = []string{"Q", "K", "V", "Cos", "Sin"}
 
 var axisNames = [4]string{"batch", "heads", "sequence", "last"}
 

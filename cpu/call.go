@@ -1,14 +1,9 @@
 package cpu
 
-import (
-	"fmt"
-
-	"github.com/vkattn/vkattn"
-)
+import "github.com/vkattn/vkattn"
 
 // call is one recorded attention call: checked, with every tensor resolved to a slice.
 type call struct {
-	name   string
 	op     vkattn.Attention // canonical
 	args   vkattn.Args
 	seqs   []vkattn.Sequence
@@ -41,9 +36,9 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 		if !t.t.Given() {
 			continue
 		}
-		host, ok := t.t.Mem.(*vkattn.Host)
-		if !ok {
-			return nil, &vkattn.ArgError{Arg: t.name, Reason: fmt.Sprintf("lives in memory of another backend (%T), want host memory", t.t.Mem)}
+		host, err := hostMemory(t.name, t.t)
+		if err != nil {
+			return nil, err
 		}
 		if t.floats != nil {
 			*t.floats = host.Float32s()

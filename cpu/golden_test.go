@@ -20,7 +20,15 @@ func testGolden(t *testing.T, start func(Config) *Backend) {
 		run  func(*testing.T, *golden.Run)
 	}{
 		{"oracle", func(t *testing.T, r *golden.Run) {
-			result, err := Oracle(r.Op, &r.Args)
+			if op, ok := r.Op.(vkattn.Rope); ok {
+				out, err := OracleRope(op, &r.Args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				store(r.Args.Out, out)
+				return
+			}
+			result, err := Oracle(r.Op.(vkattn.Attention), &r.Args)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -30,7 +38,14 @@ func testGolden(t *testing.T, start func(Config) *Backend) {
 			}
 		}},
 		{"backend", func(t *testing.T, r *golden.Run) {
-			(&run{op: r.Op, args: r.Args}).do(t, backend)
+			plan, err := backend.Plan(t.Context(), r.Op)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer plan.Close()
+			if _, err := plan.Run(t.Context(), r.Args); err != nil {
+				t.Fatal(err)
+			}
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {

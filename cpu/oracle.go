@@ -24,6 +24,12 @@ func Oracle(op vkattn.Attention, args *vkattn.Args) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.all(), nil
+}
+
+// all computes every row.
+func (p *problem) all() *Result {
+	args := p.args
 	tokens, dv := args.Q.Shape[2], p.op.ValueDim
 	n := args.Q.Shape[0] * p.op.HeadsQ * tokens
 	r := &Result{Out: make([]float64, n*dv), LSE: make([]float64, n)}
@@ -37,7 +43,7 @@ func Oracle(op vkattn.Attention, args *vkattn.Args) (*Result, error) {
 			}
 		}
 	}
-	return r, nil
+	return r
 }
 
 // OracleRows computes some rows of a large problem: Out is [len(rows), ValueDim], LSE is [len(rows)] and
@@ -66,12 +72,14 @@ func (p *problem) row(s sequence, h, i int, O []float64) (L float64, visible int
 	q := p.query(s, h, i)
 	K, V := p.keys(s, h), p.values(s, h)
 	S := p.scaled(q, K)
+	p.shawKeys(S, q, s, i)
 	p.cap(S)
 	p.alibi(S, s, h, i)
 	p.bias(S, s, h, i)
 	mask := p.mask(s, h, i, len(S))
 	P, L := p.softmax(S, mask, s, h)
 	output(O, P, V, mask)
+	p.shawValues(O, P, mask, s, i)
 	for _, keep := range mask {
 		if keep {
 			visible++

@@ -15,6 +15,7 @@ type problem struct {
 	op   vkattn.Attention // canonical
 	args *vkattn.Args
 	seqs []sequence
+	rel  *Shaw // nil: none
 
 	// One head of K and of V in float64, the last that was read.
 	k, v     *mat.Dense
@@ -144,8 +145,10 @@ func (p *problem) readRow(dst []float64, t vkattn.Tensor, b, h, s int) {
 	}
 }
 
-// read is element at of a tensor in host memory. A Bool is 0 or 1.
-func (p *problem) read(t vkattn.Tensor, at int) float64 {
+func (p *problem) read(t vkattn.Tensor, at int) float64 { return element64(t, at) }
+
+// element64 is element at of a tensor in host memory. A Bool is 0 or 1.
+func element64(t vkattn.Tensor, at int) float64 {
 	b := t.Mem.(*vkattn.Host).Bytes()
 	u16 := func(at int) uint16 { return binary.NativeEndian.Uint16(b[at:]) }
 	switch t.Type {

@@ -11,8 +11,7 @@ import (
 type plan struct {
 	backend *Backend
 	given   vkattn.Op
-	op      vkattn.Attention // canonical
-	groups  [][]int
+	routine routine
 	closed  atomic.Bool
 }
 
@@ -20,21 +19,12 @@ func (p *plan) Op() vkattn.Op { return p.given }
 
 func (p *plan) Explain() vkattn.Explanation {
 	workers := p.backend.workerCount()
-	e := vkattn.Explanation{
-		Op: p.given.String(), Backend: "cpu", Path: "cpu", Kernel: kernelName, Tile: tileText(p.backend.kernel),
-		Splits:       1,
-		ScratchBytes: int64(workers) * scratchBytes(p.backend.kernel, p.op.HeadDim, p.op.ValueDim),
-		Notes:        []string{fmt.Sprintf("%d workers; keys are merged in parts of %d, which may run on several workers", workers, partKeys)},
-	}
+	e := vkattn.Explanation{Op: p.given.String(), Backend: "cpu", Path: "cpu", Splits: 1, Notes: p.routine.notes(workers)}
+	e.Kernel, e.Tile, e.ScratchBytes = p.routine.kernel(p.backend, workers)
 	if p.backend.fallback != "" {
 		e.NotTaken = []vkattn.Refusal{{Kernel: "vulkan", Reason: p.backend.fallback}}
 	}
 	return e
-}
-
-func tileText(k kernel) string {
-	rows, keys := k.tile()
-	return fmt.Sprintf("%d rows x %d keys, %s", rows, keys, k.name())
 }
 
 // Record checks args and adds the call to b, which must be a batch of the same backend that has not been
@@ -53,12 +43,11 @@ func (p *plan) Record(b vkattn.Batch, args vkattn.Args) error {
 	if own.submitted {
 		return &vkattn.ArgError{Arg: "Batch", Reason: "has been submitted already"}
 	}
-	c, err := bind(p.op, p.groups, args)
+	t, err := p.routine.bind(args)
 	if err != nil {
 		return err
 	}
-	c.name = p.given.String()
-	own.calls = append(own.calls, c)
+	own.calls = append(own.calls, recorded{p, t})
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map
 	a, ok := op.(vkattn.Attention)
 	if !ok {
 		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name,
-			Reasons: []vkattn.Refusal{{Kernel: "backward", Reason: "gradients are reserved, no kernel computes them yet"}}}
+			Reasons: []vkattn.Refusal{{Kernel: "flash", Reason: fmt.Sprintf("computes the forward pass of attention alone, not %T", op)}}}
 	}
 	return p.choose(caps, a, kernel, disabled)
 }

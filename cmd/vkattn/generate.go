@@ -2,7 +2,6 @@ package main
 
 import (
 	"hash/fnv"
-	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -34,23 +33,6 @@ func (p *problemFlags) coins(name string, n int, keep float64) []bool {
 	out := make([]bool, n)
 	for i := range out {
 		out[i] = r.Float64() < keep
-	}
-	return out
-}
-
-// standardSlopes are those of the ALiBi paper: 2^(-8(h+1)/n) for a power of two, and for other counts those
-// of the power below, then every second one of the power above.
-func standardSlopes(heads int) []float32 {
-	pow := 1
-	for pow*2 <= heads {
-		pow *= 2
-	}
-	var out []float32
-	for h := range pow {
-		out = append(out, float32(math.Exp2(-8*float64(h+1)/float64(pow))))
-	}
-	for h := 0; len(out) < heads; h += 2 {
-		out = append(out, float32(math.Exp2(-8*float64(h+1)/float64(2*pow))))
 	}
 	return out
 }

@@ -31,7 +31,7 @@ func goldenCases(ctx context.Context, dir string, filter *regexp.Regexp) (loader
 	}, nil
 }
 
-// goldenCase runs one case and compares everything that attention returns.
+// goldenCase runs one case and compares everything that it gives.
 func goldenCase(ctx context.Context, b vkattn.Backend, c *golden.Case) caseResult {
 	r := caseResult{Name: c.Name, Op: c.Op, Status: "failed"}
 	p, err := c.Problem()

@@ -170,11 +170,12 @@ func (p *problemFlags) extras(pr *problem, s spec, files *opener) error {
 		}
 	}
 	if p.alibi || p.slopes != "" {
-		slopes := standardSlopes(c.HeadsQ)
+		slopes, err := vkattn.ALiBiSlopes(c.HeadsQ)
 		if p.slopes != "" {
-			if slopes, err = p.perHead(files, "slopes", p.slopes, c.HeadsQ); err != nil {
-				return err
-			}
+			slopes, err = p.perHead(files, "slopes", p.slopes, c.HeadsQ)
+		}
+		if err != nil {
+			return err
 		}
 		a.Slopes = vkattn.Vector(vkattn.Float32s(slopes), c.HeadsQ)
 	}

@@ -37,26 +37,6 @@ func TestGuessLayout(t *testing.T) {
 	}
 }
 
-// TestSlopes has the values of the ALiBi paper's program.
-func TestSlopes(t *testing.T) {
-	for heads, want := range map[int][]float64{
-		1: {1. / 256}, 2: {1. / 16, 1. / 256}, 4: {.25, .0625, .015625, .00390625},
-		6: {.25, .0625, .015625, .00390625, .5, .125},
-	} {
-		got := standardSlopes(heads)
-		if len(got) != heads {
-			t.Errorf("%d slopes for %d heads", len(got), heads)
-			continue
-		}
-		for i := range got {
-			if math.Abs(float64(got[i])-want[i]) > 1e-9 {
-				t.Errorf("%d heads: %v, want %v", heads, got, want)
-				break
-			}
-		}
-	}
-}
-
 func TestPickRows(t *testing.T) {
 	op := vkattn.Attention{Batch: 2, HeadsQ: 4, SeqQ: 50, SeqK: 50, HeadDim: 8}.Canonical()
 	seqs := []vkattn.Sequence{{Sq: 50, Sk: 50}, {Index: 1, Sq: 0, Sk: 50}, {Index: 2, Sq: 20, Sk: 50}}

@@ -379,8 +379,11 @@ func (s *spec) perHead(p *Problem, r *rand.Rand) {
 	}
 	switch s.alibi {
 	case standardSlopes:
-		slopes := Slopes(heads)
-		p.Args.Slopes = vector(1, func(h int) float64 { return slopes[h] })
+		slopes, err := vkattn.ALiBiSlopes(heads)
+		if err != nil {
+			panic(err) // every case has heads
+		}
+		p.Args.Slopes = vector(1, func(h int) float64 { return float64(slopes[h]) })
 	case batchSlopes:
 		p.Args.Slopes = vector(s.b, func(int) float64 { return r.NormFloat64() / 8 })
 	}
@@ -394,23 +397,6 @@ func (s *spec) perHead(p *Problem, r *rand.Rand) {
 	case batchSinks:
 		p.Args.SinkLogits = vector(s.b, func(int) float64 { return 3 * r.NormFloat64() })
 	}
-}
-
-// Slopes are the standard ALiBi slopes of n heads: a geometric series for a power of two, filled up from
-// the series of twice as many heads for any other number (Press et al., "Train Short, Test Long", 2022).
-func Slopes(n int) []float64 {
-	power := 1
-	for power*2 <= n {
-		power *= 2
-	}
-	var out []float64
-	for h := range power {
-		out = append(out, math.Exp2(-8*float64(h+1)/float64(power)))
-	}
-	for h := 0; len(out) < n; h += 2 {
-		out = append(out, math.Exp2(-8*float64(h+1)/float64(2*power)))
-	}
-	return out
 }
 
 func (s *spec) blockMask(p *Problem, score [4]int, r *rand.Rand) *vkattn.BlockMask {

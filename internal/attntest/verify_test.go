@@ -85,16 +85,3 @@ func TestBuildIsDeterministic(t *testing.T) {
 		t.Error("RandomCase")
 	}
 }
-
-// TestSlopes: the numbers of the paper for 8 heads, and its rule for 12.
-func TestSlopes(t *testing.T) {
-	for h, s := range Slopes(8) {
-		if want := 1 / float64(int(2)<<h); s != want {
-			t.Errorf("slope %d of 8 is %v, want %v", h, s, want)
-		}
-	}
-	twelve := Slopes(12)
-	if len(twelve) != 12 || twelve[7] != 1.0/256 || twelve[8] < 0.70 || twelve[8] > 0.71 || twelve[9] < 0.35 || twelve[9] > 0.36 {
-		t.Errorf("slopes of 12 heads: %v", twelve)
-	}
-}

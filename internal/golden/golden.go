@@ -1,7 +1,8 @@
 // Package golden reads the golden set: cases with inputs and expected outputs
 // that were computed by others (PyTorch in float64, the ONNX reference
-// implementation, llama2.c), and turns those that are attention into calls of
-// package vkattn.
+// implementation, llama2.c), and turns those that are attention or rotary
+// embedding into calls of package vkattn. Cases about tables, such as ALiBi
+// slopes, are compared with what its functions make.
 //
 // A set is a folder with manifest.json and one .npz per case. The life of a case:
 //

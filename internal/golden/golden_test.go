@@ -93,17 +93,78 @@ func naive(t *testing.T, op vkattn.Attention, args *vkattn.Args) {
 	}
 }
 
-// solve runs everything; change may spoil the calls first.
+// naiveRope computes a run in float64, as a matrix: column d of the rotation of a
+// row is where the unit vector d goes.
+func naiveRope(t *testing.T, op vkattn.Rope, args *vkattn.Args) {
+	t.Helper()
+	if err := op.Check(args); err != nil {
+		t.Fatal(err)
+	}
+	op = op.Canonical()
+	at := func(x vkattn.Tensor, b, h, s, d int) float64 {
+		return float64(x.Mem.(*vkattn.Host).Float32s()[x.Index(b, h, s, d)])
+	}
+	d, half := op.HeadDim, op.RotaryDim/2
+	for b := range args.Q.Shape[0] {
+		for s := range args.Q.Shape[2] {
+			row := s
+			if op.Positions {
+				row = int(args.Positions[(b*args.Q.Shape[2]+s)%len(args.Positions)])
+			}
+			m := make([]float64, d*d)
+			for i := range d {
+				pair, other, sign := i/2, i^1, float64(2*(i%2)-1)
+				if op.Layout == vkattn.RopeHalf {
+					pair, other, sign = i%max(half, 1), (i+half)%max(2*half, 1), 1
+					if i < half {
+						sign = -1
+					}
+				}
+				if i >= 2*half {
+					m[i*d+i] = 1
+					continue
+				}
+				m[i*d+i] = at(args.Cos, min(b, args.Cos.Shape[0]-1), 0, row, pair)
+				m[i*d+other] = sign * at(args.Sin, min(b, args.Sin.Shape[0]-1), 0, row, pair)
+			}
+			for h := range op.Heads {
+				for i := range d {
+					sum := 0.0
+					for j := range d {
+						sum += m[i*d+j] * at(args.Q, b, h, s, j)
+					}
+					args.Out.Mem.(*vkattn.Host).Float32s()[args.Out.Index(b, h, s, i)] = float32(sum)
+				}
+			}
+		}
+	}
+}
+
+// solve runs everything; change may spoil the calls of attention first.
 func solve(t *testing.T, p *Problem, change func(*vkattn.Attention)) []Result {
 	t.Helper()
 	for i := range p.Runs {
 		r := &p.Runs[i]
-		if change != nil {
-			change(&r.Op)
+		switch op := r.Op.(type) {
+		case vkattn.Attention:
+			if change != nil {
+				change(&op)
+			}
+			naive(t, op, &r.Args)
+		case vkattn.Rope:
+			naiveRope(t, op, &r.Args)
 		}
-		naive(t, r.Op, &r.Args)
 	}
 	return p.Check()
+}
+
+// attention is the op of the case, if that is what it is about.
+func (p *Problem) attention() (vkattn.Attention, bool) {
+	if len(p.Runs) == 0 {
+		return vkattn.Attention{}, false
+	}
+	a, ok := p.Runs[0].Op.(vkattn.Attention)
+	return a, ok
 }
 
 // TestEveryCase maps every case and compares the plain float64 computation with
@@ -189,7 +250,8 @@ func testSet(t *testing.T, set *Set) {
 	}
 	for _, op := range slices.Sorted(maps.Keys(all)) {
 		t.Logf("%-32s %d of %d mapped", op, mapped[op], all[op])
-		if slices.Contains([]string{"torch attention", "torch attention_varlen", "stories attention"}, op) && mapped[op] != all[op] {
+		if slices.Contains([]string{"torch attention", "torch attention_varlen", "stories attention", "linear rope", "linear rope_inv_freq",
+			"linear alibi_slopes", "linear t5_bucket", "onnx onnx.RotaryEmbedding"}, op) && mapped[op] != all[op] {
 			t.Errorf("%s: only %d of %d mapped", op, mapped[op], all[op])
 		}
 	}
@@ -220,10 +282,14 @@ func TestOptionsMatter(t *testing.T) {
 		failed, used := 0, 0
 		for _, kase := range set.Cases {
 			p, err := kase.Problem()
-			if err != nil || !c.uses(p.Runs[0].Op) {
+			if err != nil {
 				continue
 			}
-			if op := p.Runs[0].Op; op.SeqQ*op.SeqK*op.HeadsQ > 100_000 {
+			op, ok := p.attention()
+			if !ok || !c.uses(op) {
+				continue
+			}
+			if op.SeqQ*op.SeqK*op.HeadsQ > 100_000 {
 				continue // to keep the test short
 			}
 			used++
@@ -249,7 +315,8 @@ func TestSkippedRun(t *testing.T) {
 			continue
 		}
 		p.Runs[1].Skip = "not today"
-		naive(t, p.Runs[0].Op, &p.Runs[0].Args)
+		op, _ := p.attention()
+		naive(t, op, &p.Runs[0].Args)
 		skipped := 0
 		for _, r := range p.Check() {
 			if r.Err != nil {
@@ -465,7 +532,7 @@ func TestUnsupported(t *testing.T) {
 		{"onnx.Attention", "", "moon", "input moon"},
 		{"onnx.preview.FlexAttention", "score_mod=7", "", "score_mod"},
 		{"onnx.preview.FlexAttention", "prob_mod=7", "", "prob_mod"},
-		{"rope", "", "", "op rope"},
+		{"delta_rule", "", "", "op delta_rule"},
 		{"attention", "align=left", "", "align"},
 	} {
 		tensors := maps.Clone(onnx)

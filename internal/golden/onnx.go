@@ -14,8 +14,7 @@ import (
 // the diagonal is top-left, also when Sq and Sk differ. With past keys the
 // offset is their number, with nonpad_kv_seqlen it is the valid length minus Sq.
 func onnxAttention(b *builder) error {
-	run := &b.Runs[0]
-	op, args := &run.Op, &run.Args
+	op, args := &b.attention, &b.Runs[0].Args
 	if err := b.onnxTensors(op, args); err != nil {
 		return err
 	}
@@ -182,8 +181,7 @@ func padMask(a *tensorio.Array, keys int) *tensorio.Array {
 // onnxFlexAttention maps the preview operator. Its score_mod is a graph; the
 // graphs of the operator's own tests are known by name and nodes.
 func onnxFlexAttention(b *builder) error {
-	run := &b.Runs[0]
-	op, args := &run.Op, &run.Args
+	op, args := &b.attention, &b.Runs[0].Args
 	if err := b.onnxTensors(op, args); err != nil {
 		return err
 	}

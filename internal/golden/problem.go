@@ -24,7 +24,7 @@ func (e *Unsupported) Is(target error) bool { return target == vkattn.ErrUnsuppo
 
 // Run is one call that a backend has to make. All tensors are in host memory.
 type Run struct {
-	Op   vkattn.Attention
+	Op   vkattn.Op   // vkattn.Attention or vkattn.Rope
 	Args vkattn.Args // Out and LSE are filled with NaN, so that a row that is not written is noticed
 	// Gives names the expected tensors that need this run.
 	Gives []string
@@ -38,7 +38,8 @@ type Problem struct {
 	Case *Case
 	// Runs[0] is the call that the case is about. Further runs, if any, recover
 	// tensors that attention does not return: see Scores, and the LSE without
-	// the sink, which is the LSE of the call without sink logits.
+	// the sink, which is the LSE of the call without sink logits. A case about
+	// a table has no runs: functions of package vkattn make it on the host.
 	Runs []Run
 	// Scores is the qk_matmul_output mode of an ONNX case that expects its
 	// scores: 0 scaled, 1 after softcap, 2 after bias and masks, 3 after softmax;
@@ -72,14 +73,16 @@ type Result struct {
 
 // Problem puts the case as calls of package vkattn. The error is *Unsupported
 // for cases that it has no words for (yet), and anything else if the case
-// cannot be read or is at odds with itself. Every call passes Attention.Check.
+// cannot be read or is at odds with itself. Every call passes the Check of its op.
 func (c *Case) Problem() (*Problem, error) {
 	build := map[string]func(*builder) error{
 		"attention": torchAttention, "attention_varlen": torchAttention,
 		"onnx.Attention": onnxAttention, "onnx.preview.FlexAttention": onnxFlexAttention,
+		"rope": torchRope, "onnx.RotaryEmbedding": onnxRotaryEmbedding,
+		"rope_inv_freq": frequencies, "alibi_slopes": slopes, "t5_bucket": buckets,
 	}[c.Op]
 	if build == nil {
-		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is not softmax attention", c.Op)}
+		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is not known", c.Op)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Tensors)) {
 		if t := c.Tensors[name]; t.DType == "float16" {
@@ -101,7 +104,18 @@ func (c *Case) Problem() (*Problem, error) {
 		return nil, err
 	}
 	for i := range b.Runs {
-		if _, err := b.Runs[i].Op.Check(&b.Runs[i].Args); err != nil {
+		run := &b.Runs[i]
+		if run.Op == nil {
+			run.Op = b.attention
+		}
+		var err error
+		switch op := run.Op.(type) {
+		case vkattn.Attention:
+			_, err = op.Check(&run.Args)
+		case vkattn.Rope:
+			err = op.Check(&run.Args)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("golden: %s: run %d: %w", c.Name, i, err)
 		}
 	}
@@ -139,9 +153,10 @@ func (p *Problem) Check() []Result {
 // so that one that nobody understood makes the case unsupported and not wrong.
 type builder struct {
 	*Problem
-	arrays map[string]*tensorio.Array
-	attrs  map[string]any // those not used yet
-	inputs map[string]bool
+	attention vkattn.Attention // the op of Runs[0], unless that has one already
+	arrays    map[string]*tensorio.Array
+	attrs     map[string]any // those not used yet
+	inputs    map[string]bool
 }
 
 func (b *builder) unsupported(format string, args ...any) error {

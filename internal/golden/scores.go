@@ -14,7 +14,7 @@ const maxColumns = 576
 // left out of the op.
 func (b *builder) scores(mode int) error {
 	const name = "qk_matmul_output"
-	op, args := b.Runs[0].Op, b.Runs[0].Args
+	op, args := b.attention, b.Runs[0].Args
 	if mode == 0 && op.Softcap > 0 {
 		b.NotCompared[name] = "the reference and the operator's definition disagree about mode 0 with a softcap"
 		return nil
@@ -43,8 +43,8 @@ func (b *builder) scores(mode int) error {
 		for i := range n {
 			eye[(c+i)*n+i] = 1
 		}
+		op.HeadsV, op.ValueDim = op.HeadsK, n
 		run := Run{Op: op, Args: args, Gives: []string{name}}
-		run.Op.HeadsV, run.Op.ValueDim = op.HeadsK, n
 		run.Args.V = vkattn.BHSD(vkattn.Float32s(eye), 1, 1, keys, n).Broadcast(op.Batch, op.HeadsK, keys, n)
 		part := poisoned(rows * n)
 		run.Args.Out = vkattn.BHSD(vkattn.Float32s(part), op.Batch, op.HeadsQ, op.SeqQ, n)
