@@ -3,7 +3,6 @@ package vkattn
 import (
 	"encoding/json"
 	"math"
-	"strings"
 	"testing"
 )
 
