@@ -19,7 +19,7 @@ type Config struct {
 }
 
 // Backend is the float32 CPU backend. It implements vkattn.Backend: any D and Dv, all masks and extras of
-// Attention, float32 tensors in host memory. Other types and other ops are refused by Supports.
+// Attention, all of Linear, float32 tensors in host memory. Other types and other ops are refused by Supports.
 //
 // It is exact pair by pair: a key that a row does not see cannot reach it, whatever the key's row holds,
 // and a NaN that a row sees does. Batches run one after the other, each call on all workers.
@@ -60,38 +60,11 @@ func start(config Config, newKernel func() kernel) *Backend {
 // Info names the CPU.
 func (b *Backend) Info() vkattn.Info { return b.info }
 
-// Supports returns nil for a valid Attention of float32 tensors. It returns *vkattn.ShapeError or
+// Supports returns nil for a valid Attention or Linear of float32 tensors. It returns *vkattn.ShapeError or
 // *vkattn.ArgError for an invalid op, and *vkattn.UnsupportedError for another type or op.
 func (b *Backend) Supports(op vkattn.Op) error {
-	_, err := b.attention(op)
+	_, err := operationOf(op)
 	return err
-}
-
-// attention is op in canonical form, or the reason why this backend cannot run it.
-func (b *Backend) attention(op vkattn.Op) (vkattn.Attention, error) {
-	if op == nil {
-		return vkattn.Attention{}, &vkattn.ArgError{Arg: "Op", Reason: "missing"}
-	}
-	if err := op.Validate(); err != nil {
-		return vkattn.Attention{}, err
-	}
-	refuse := func(reason string) error {
-		return &vkattn.UnsupportedError{Op: op.String(), Backend: "cpu",
-			Reasons: []vkattn.Refusal{{Kernel: kernelName, Reason: reason}}}
-	}
-	a, ok := op.(vkattn.Attention)
-	if !ok {
-		return a, refuse(fmt.Sprintf("computes the forward pass of attention alone, not %T", op))
-	}
-	for _, f := range []struct {
-		name string
-		t    vkattn.Type
-	}{{"TypeQ", a.TypeQ}, {"TypeK", a.TypeK}, {"TypeV", a.TypeV}, {"TypeOut", a.TypeOut}} {
-		if f.t != vkattn.Float32 {
-			return a, refuse(fmt.Sprintf("%s is %s, only f32 is implemented", f.name, f.t))
-		}
-	}
-	return a.Canonical(), nil
 }
 
 // Plan prepares op. There is nothing slow to do.
@@ -102,11 +75,11 @@ func (b *Backend) Plan(ctx context.Context, op vkattn.Op) (vkattn.Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	a, err := b.attention(op)
+	o, err := operationOf(op)
 	if err != nil {
 		return nil, err
 	}
-	return &plan{backend: b, given: op, op: a, groups: headGroups(a)}, nil
+	return &plan{backend: b, given: op, op: o}, nil
 }
 
 // NewBatch starts an empty batch.

@@ -11,8 +11,15 @@ import (
 
 type batch struct {
 	backend   *Backend
-	calls     []*call
+	calls     []recorded
 	submitted bool
+}
+
+// recorded is a call and what it is called.
+type recorded struct {
+	name string
+	op   operation
+	job
 }
 
 func (b *batch) Len() int { return len(b.calls) }
@@ -69,24 +76,24 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 	}
 	defer close(p.done)
 	backend := b.backend
-	r := vkattn.Report{Info: backend.info, Path: "cpu", Kernel: kernelName, Tile: tileText(backend.kernel), Splits: 1, Submits: 1, Fallback: backend.fallback}
+	r := vkattn.Report{Info: backend.info, Path: "cpu", Splits: 1, Submits: 1, Fallback: backend.fallback}
 	r.Work.Exact = true
 	for _, c := range b.calls {
 		began := time.Now()
-		splits, err := backend.attend(ctx, c)
+		splits, err := c.run(ctx, backend)
 		if err != nil {
 			p.err = err
 			return
 		}
 		r.DeviceTime += time.Since(began)
-		r.Op, r.Splits = c.name, splits
+		r.Op, r.Kernel, r.Tile, r.Splits = c.name, c.op.kernel(), c.op.tile(backend.kernel), splits
 		r.Calls++
 		r.Slices++
-		r.Scratch = max(r.Scratch, int64(len(backend.workers))*scratchBytes(backend.kernel, c.op.HeadDim, c.op.ValueDim))
+		r.Scratch = max(r.Scratch, int64(len(backend.workers))*c.op.scratchBytes(backend.kernel))
 	}
 	r.WallTime, r.DeviceMem = time.Since(start), r.Scratch
 	for _, c := range b.calls {
-		addWork(&r.Work, c.op.Work(&c.args, c.seqs, false))
+		addWork(&r.Work, c.work())
 	}
 	p.report = r
 }
@@ -99,24 +106,21 @@ func addWork(sum *vkattn.Work, w vkattn.Work) {
 	sum.Bytes += w.Bytes
 }
 
-// attend runs one call on all workers, and returns when none of them works any more.
-func (b *Backend) attend(ctx context.Context, c *call) (splits int, err error) {
-	rows, _ := b.kernel.tile()
-	units := c.units(rows)
-	whole := len(units)
-	units = c.split(units, len(b.workers))
+// spread calls f for each of n units, on as many workers as there are, and returns when none of them works any
+// more. An error ends it early.
+func (b *Backend) spread(n int, f func(w *worker, unit int) error) error {
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var group sync.WaitGroup
-	for n := range min(len(b.workers), len(units)) {
-		w := &b.workers[n]
+	for i := range min(len(b.workers), n) {
+		w := &b.workers[i]
 		group.Go(func() {
 			for failed.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(units) {
+				unit := int(next.Add(1)) - 1
+				if unit >= n {
 					return
 				}
-				if err := w.attend(ctx, c, &units[i]); err != nil {
+				if err := f(w, unit); err != nil {
 					failed.Store(&err)
 				}
 			}
@@ -124,9 +128,9 @@ func (b *Backend) attend(ctx context.Context, c *call) (splits int, err error) {
 	}
 	group.Wait()
 	if e := failed.Load(); e != nil {
-		return 0, *e
+		return *e
 	}
-	return (len(units) + whole - 1) / max(whole, 1), nil
+	return nil
 }
 
 func (b *Backend) workerCount() int {

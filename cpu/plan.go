@@ -11,30 +11,24 @@ import (
 type plan struct {
 	backend *Backend
 	given   vkattn.Op
-	op      vkattn.Attention // canonical
-	groups  [][]int
+	op      operation
 	closed  atomic.Bool
 }
 
 func (p *plan) Op() vkattn.Op { return p.given }
 
 func (p *plan) Explain() vkattn.Explanation {
-	workers := p.backend.workerCount()
+	workers, k := p.backend.workerCount(), p.backend.kernel
 	e := vkattn.Explanation{
-		Op: p.given.String(), Backend: "cpu", Path: "cpu", Kernel: kernelName, Tile: tileText(p.backend.kernel),
+		Op: p.given.String(), Backend: "cpu", Path: "cpu", Kernel: p.op.kernel(), Tile: p.op.tile(k),
 		Splits:       1,
-		ScratchBytes: int64(workers) * scratchBytes(p.backend.kernel, p.op.HeadDim, p.op.ValueDim),
-		Notes:        []string{fmt.Sprintf("%d workers; keys are merged in parts of %d, which may run on several workers", workers, partKeys)},
+		ScratchBytes: int64(workers) * p.op.scratchBytes(k),
+		Notes:        []string{p.op.note(workers)},
 	}
 	if p.backend.fallback != "" {
 		e.NotTaken = []vkattn.Refusal{{Kernel: "vulkan", Reason: p.backend.fallback}}
 	}
 	return e
-}
-
-func tileText(k kernel) string {
-	rows, keys := k.tile()
-	return fmt.Sprintf("%d rows x %d keys, %s", rows, keys, k.name())
 }
 
 // Record checks args and adds the call to b, which must be a batch of the same backend that has not been
@@ -53,12 +47,11 @@ func (p *plan) Record(b vkattn.Batch, args vkattn.Args) error {
 	if own.submitted {
 		return &vkattn.ArgError{Arg: "Batch", Reason: "has been submitted already"}
 	}
-	c, err := bind(p.op, p.groups, args)
+	j, err := p.op.bind(args)
 	if err != nil {
 		return err
 	}
-	c.name = p.given.String()
-	own.calls = append(own.calls, c)
+	own.calls = append(own.calls, recorded{p.given.String(), p.op, j})
 	return nil
 }
 
