@@ -20,17 +20,36 @@ func testGolden(t *testing.T, start func(Config) *Backend) {
 		run  func(*testing.T, *golden.Run)
 	}{
 		{"oracle", func(t *testing.T, r *golden.Run) {
-			result, err := Oracle(r.Op, &r.Args)
-			if err != nil {
-				t.Fatal(err)
-			}
-			store(r.Args.Out, result.Out)
-			if r.Args.LSE.Given() {
-				store(r.Args.LSE, result.LSE)
+			switch op := r.Op.(type) {
+			case vkattn.Attention:
+				result, err := Oracle(op, &r.Args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				store(r.Args.Out, result.Out)
+				if r.Args.LSE.Given() {
+					store(r.Args.LSE, result.LSE)
+				}
+			case vkattn.Linear:
+				result, err := OracleLinear(op, &r.Args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				store(r.Args.Out, result.Out)
+				if r.Args.StateOut.Given() {
+					store(r.Args.StateOut, result.State)
+				}
 			}
 		}},
 		{"backend", func(t *testing.T, r *golden.Run) {
-			(&run{op: r.Op, args: r.Args}).do(t, backend)
+			plan, err := backend.Plan(t.Context(), r.Op)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer plan.Close()
+			if _, err := plan.Run(t.Context(), r.Args); err != nil {
+				t.Fatal(err)
+			}
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {

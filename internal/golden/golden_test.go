@@ -17,7 +17,17 @@ import (
 )
 
 // naive computes a run in float64, pair by pair, from the definition.
-func naive(t *testing.T, op vkattn.Attention, args *vkattn.Args) {
+func naive(t *testing.T, op vkattn.Op, args *vkattn.Args) {
+	t.Helper()
+	switch op := op.(type) {
+	case vkattn.Attention:
+		naiveAttention(t, op, args)
+	case vkattn.Linear:
+		naiveLinear(t, op, args)
+	}
+}
+
+func naiveAttention(t *testing.T, op vkattn.Attention, args *vkattn.Args) {
 	t.Helper()
 	seqs, err := op.Check(args)
 	if err != nil {
@@ -99,7 +109,9 @@ func solve(t *testing.T, p *Problem, change func(*vkattn.Attention)) []Result {
 	for i := range p.Runs {
 		r := &p.Runs[i]
 		if change != nil {
-			change(&r.Op)
+			a := r.Op.(vkattn.Attention)
+			change(&a)
+			r.Op = a
 		}
 		naive(t, r.Op, &r.Args)
 	}
@@ -189,7 +201,8 @@ func testSet(t *testing.T, set *Set) {
 	}
 	for _, op := range slices.Sorted(maps.Keys(all)) {
 		t.Logf("%-32s %d of %d mapped", op, mapped[op], all[op])
-		if slices.Contains([]string{"torch attention", "torch attention_varlen", "stories attention"}, op) && mapped[op] != all[op] {
+		if slices.Contains([]string{"torch attention", "torch attention_varlen", "stories attention",
+			"linear linear_attention", "linear decay_linear_attention", "linear delta_rule"}, op) && mapped[op] != all[op] {
 			t.Errorf("%s: only %d of %d mapped", op, mapped[op], all[op])
 		}
 	}
@@ -220,10 +233,14 @@ func TestOptionsMatter(t *testing.T) {
 		failed, used := 0, 0
 		for _, kase := range set.Cases {
 			p, err := kase.Problem()
-			if err != nil || !c.uses(p.Runs[0].Op) {
+			if err != nil {
 				continue
 			}
-			if op := p.Runs[0].Op; op.SeqQ*op.SeqK*op.HeadsQ > 100_000 {
+			op, ok := p.Runs[0].Op.(vkattn.Attention)
+			if !ok || !c.uses(op) {
+				continue
+			}
+			if op.SeqQ*op.SeqK*op.HeadsQ > 100_000 {
 				continue // to keep the test short
 			}
 			used++

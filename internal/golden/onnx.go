@@ -14,8 +14,8 @@ import (
 // the diagonal is top-left, also when Sq and Sk differ. With past keys the
 // offset is their number, with nonpad_kv_seqlen it is the valid length minus Sq.
 func onnxAttention(b *builder) error {
-	run := &b.Runs[0]
-	op, args := &run.Op, &run.Args
+	op, args := &vkattn.Attention{}, &b.Runs[0].Args
+	defer func() { b.Runs[0].Op = *op }()
 	if err := b.onnxTensors(op, args); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func onnxAttention(b *builder) error {
 		}
 	}
 	if b.Case.Tensors["qk_matmul_output"].Role == Expected {
-		return b.scores(mode)
+		return b.scores(*op, mode)
 	}
 	return nil
 }
@@ -182,8 +182,8 @@ func padMask(a *tensorio.Array, keys int) *tensorio.Array {
 // onnxFlexAttention maps the preview operator. Its score_mod is a graph; the
 // graphs of the operator's own tests are known by name and nodes.
 func onnxFlexAttention(b *builder) error {
-	run := &b.Runs[0]
-	op, args := &run.Op, &run.Args
+	op, args := &vkattn.Attention{}, &b.Runs[0].Args
+	defer func() { b.Runs[0].Op = *op }()
 	if err := b.onnxTensors(op, args); err != nil {
 		return err
 	}

@@ -24,8 +24,8 @@ func (e *Unsupported) Is(target error) bool { return target == vkattn.ErrUnsuppo
 
 // Run is one call that a backend has to make. All tensors are in host memory.
 type Run struct {
-	Op   vkattn.Attention
-	Args vkattn.Args // Out and LSE are filled with NaN, so that a row that is not written is noticed
+	Op   vkattn.Op   // Attention or Linear
+	Args vkattn.Args // outputs are filled with NaN, so that a row that is not written is noticed
 	// Gives names the expected tensors that need this run.
 	Gives []string
 	// Skip, if the runner sets it, says why the run was not made. Check then
@@ -72,14 +72,16 @@ type Result struct {
 
 // Problem puts the case as calls of package vkattn. The error is *Unsupported
 // for cases that it has no words for (yet), and anything else if the case
-// cannot be read or is at odds with itself. Every call passes Attention.Check.
+// cannot be read or is at odds with itself. Every call passes its op's Check.
 func (c *Case) Problem() (*Problem, error) {
 	build := map[string]func(*builder) error{
 		"attention": torchAttention, "attention_varlen": torchAttention,
 		"onnx.Attention": onnxAttention, "onnx.preview.FlexAttention": onnxFlexAttention,
+		"linear_attention": linearAttention, "decay_linear_attention": linearAttention, "delta_rule": linearAttention,
+		"onnx.LinearAttention": onnxLinearAttention,
 	}[c.Op]
 	if build == nil {
-		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is not softmax attention", c.Op)}
+		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is neither softmax attention nor linear attention", c.Op)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Tensors)) {
 		if t := c.Tensors[name]; t.DType == "float16" {
@@ -101,7 +103,10 @@ func (c *Case) Problem() (*Problem, error) {
 		return nil, err
 	}
 	for i := range b.Runs {
-		if _, err := b.Runs[i].Op.Check(&b.Runs[i].Args); err != nil {
+		checker := b.Runs[i].Op.(interface {
+			Check(*vkattn.Args) ([]vkattn.Sequence, error)
+		})
+		if _, err := checker.Check(&b.Runs[i].Args); err != nil {
 			return nil, fmt.Errorf("golden: %s: run %d: %w", c.Name, i, err)
 		}
 	}

@@ -27,8 +27,9 @@ func torchAttention(b *builder) error {
 			return b.unsupported("%s is %v%v, want f32 with %d axes", name, a.DType, a.Shape, rank)
 		}
 	}
-	run := &b.Runs[0]
-	op, args := &run.Op, &run.Args
+	run, op := &b.Runs[0], &vkattn.Attention{}
+	args := &run.Args
+	defer func() { b.Runs[0].Op = *op }()
 	view := func(a *tensorio.Array) vkattn.Tensor { return torchTensor(floats(a), a.Shape) }
 	args.Q, args.K, args.V = view(q), view(k), view(v)
 	shape := [4]int{args.Q.Shape[0], args.Q.Shape[1], args.Q.Shape[2], args.V.Shape[3]}
@@ -83,22 +84,23 @@ func torchAttention(b *builder) error {
 	}
 	lseShape := slices.Clone(outShape)
 	lseShape[rank-1] = 1
-	withLSE := func(run *Run, name string) {
+	withLSE := func(op *vkattn.Attention, run *Run, name string) {
 		lse := poisoned(shape[0] * shape[1] * shape[2])
 		if !b.expect(name, func() []float32 { return lse }) {
 			return
 		}
-		run.Op.With |= vkattn.WithLSE
+		op.With |= vkattn.WithLSE
 		run.Args.LSE = torchTensor(vkattn.Float32s(lse), lseShape)
 		run.Gives = append(run.Gives, name)
 	}
-	withLSE(run, "lse")
+	withLSE(op, run, "lse")
 	if b.Case.Tensors["lse_nosink"].Role == Expected {
-		plain := Run{Op: *op, Args: *args}
-		plain.Op.With &^= vkattn.WithSinkLogits
+		plain, noSinks := Run{Args: *args}, *op
+		noSinks.With &^= vkattn.WithSinkLogits
 		plain.Args.SinkLogits = vkattn.Tensor{}
 		plain.Args.Out = torchTensor(vkattn.Float32s(poisoned(len(out))), outShape)
-		withLSE(&plain, "lse_nosink")
+		withLSE(&noSinks, &plain, "lse_nosink")
+		plain.Op = noSinks
 		b.Runs = append(b.Runs, plain)
 	}
 	b.input("dout") // read by the gradients alone
