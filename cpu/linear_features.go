@@ -134,7 +134,7 @@ func (w *linearScratch) mapRows(x []float32, n int) {
 	eps := float32(w.c.op.MapEps.Value)
 	for a := range n {
 		row := x[a*w.stride : a*w.stride+w.f]
-		mapRow(w.c.op.Map, row)
+		mapRow(w.c.op.Map, row, w.erase[:w.f]) // which is not in use while features are made
 		if eps != 0 {
 			for r := range row {
 				row[r] += eps
@@ -143,14 +143,22 @@ func (w *linearScratch) mapRows(x []float32, n int) {
 	}
 }
 
-func mapRow(m vkattn.FeatureMap, x []float32) {
+// mapRow applies a map to x. It has room for as many numbers in free.
+func mapRow(m vkattn.FeatureMap, x, free []float32) {
 	switch m {
 	case vkattn.MapELU:
+		for r, v := range x {
+			free[r] = v
+			if v > 0 {
+				free[r] = 0
+			}
+		}
+		expRow(free, 0)
 		for r, v := range x {
 			if v > 0 {
 				x[r] = v + 1
 			} else {
-				expRow(x[r:r+1], 0)
+				x[r] = free[r]
 			}
 		}
 	case vkattn.MapReLU, vkattn.MapSquaredReLU:

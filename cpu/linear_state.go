@@ -38,7 +38,11 @@ func (w *linearScratch) enter() {
 	clear(w.s)
 	if t := &c.args.StateIn; t.Given() {
 		w.eachRow(func(p, r, lo int, row []float32) {
-			for i := range row {
+			if t.Stride[3] == 1 {
+				copy(row, c.stateIn[t.Index(w.u.seq.Index, w.u.head.index, r, lo):])
+				return
+			}
+			for i := range row { // broadcast
 				row[i] = c.stateIn[t.Index(w.u.seq.Index, w.u.head.index, r, lo+i)]
 			}
 		})
