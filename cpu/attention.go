@@ -7,43 +7,41 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// attention is the routine of vkattn.Attention.
+// attention is the operation of vkattn.Attention.
 type attention struct {
 	op     vkattn.Attention // canonical
-	groups [][]int
+	groups [][]int          // query heads that read the same key head and the same value head
 }
 
-func (a attention) kernel(b *Backend, workers int) (name, tile string, scratch int64) {
-	return kernelName, tileText(b.kernel), int64(workers) * scratchBytes(b.kernel, a.op.HeadDim, a.op.ValueDim)
+func newAttention(op vkattn.Attention) *attention {
+	op = op.Canonical()
+	return &attention{op, headGroups(op)}
 }
 
-func (attention) notes(workers int) []string {
-	return []string{fmt.Sprintf("%d workers; keys are merged in parts of %d, which may run on several workers", workers, partKeys)}
-}
+func (*attention) kernel() string { return kernelName }
 
-func (a attention) bind(args vkattn.Args) (task, error) {
-	c, err := bind(a.op, a.groups, args)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func tileText(k kernel) string {
+func (*attention) tile(k kernel) string {
 	rows, keys := k.tile()
 	return fmt.Sprintf("%d rows x %d keys, %s", rows, keys, k.name())
 }
+
+func (a *attention) scratchBytes(k kernel) int64 { return scratchBytes(k, a.op.HeadDim, a.op.ValueDim) }
+
+func (*attention) note(workers int) string {
+	return fmt.Sprintf("%d workers; keys are merged in parts of %d, which may run on several workers", workers, partKeys)
+}
+
+func (a *attention) bind(args vkattn.Args) (job, error) { return bind(a.op, a.groups, args) }
+
+func (c *call) work() vkattn.Work { return c.op.Work(&c.args, c.seqs, false) }
 
 func (c *call) run(ctx context.Context, b *Backend) (splits int, err error) {
 	rows, _ := b.kernel.tile()
 	units := c.units(rows)
 	whole := len(units)
 	units = c.split(units, len(b.workers))
-	err = b.parallel(len(units), func(w *worker, i int) error { return w.attend(ctx, c, &units[i]) })
-	if err != nil {
+	if err := b.spread(len(units), func(w *worker, i int) error { return w.attend(ctx, c, &units[i]) }); err != nil {
 		return 0, err
 	}
 	return (len(units) + whole - 1) / max(whole, 1), nil
 }
-
-func (c *call) work() vkattn.Work { return c.op.Work(&c.args, c.seqs, false) }

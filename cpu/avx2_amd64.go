@@ -28,8 +28,6 @@ type avx2Kernel struct {
 const (
 	avx2Rows   = 192
 	avx2Keys   = 128
-	panelCols  = 16
-	vectorLen  = 8
 	streamRows = 16
 )
 

@@ -18,8 +18,8 @@ type Config struct {
 	Fallback string
 }
 
-// Backend is the float32 CPU backend. It implements vkattn.Backend: Attention with any D and Dv and all masks
-// and extras, and Rope, for float32 tensors in host memory. Other types and other ops are refused by Supports.
+// Backend is the float32 CPU backend. It implements vkattn.Backend: any D and Dv, all masks and extras of
+// Attention, all of Linear, float32 tensors in host memory. Other types and other ops are refused by Supports.
 //
 // It is exact pair by pair: a key that a row does not see cannot reach it, whatever the key's row holds,
 // and a NaN that a row sees does. Batches run one after the other, each call on all workers.
@@ -60,10 +60,10 @@ func start(config Config, newKernel func() kernel) *Backend {
 // Info names the CPU.
 func (b *Backend) Info() vkattn.Info { return b.info }
 
-// Supports returns nil for a valid Attention or Rope of float32 tensors. It returns *vkattn.ShapeError or
+// Supports returns nil for a valid Attention or Linear of float32 tensors. It returns *vkattn.ShapeError or
 // *vkattn.ArgError for an invalid op, and *vkattn.UnsupportedError for another type or op.
 func (b *Backend) Supports(op vkattn.Op) error {
-	_, err := newRoutine(op)
+	_, err := operationOf(op)
 	return err
 }
 
@@ -75,11 +75,11 @@ func (b *Backend) Plan(ctx context.Context, op vkattn.Op) (vkattn.Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r, err := newRoutine(op)
+	o, err := operationOf(op)
 	if err != nil {
 		return nil, err
 	}
-	return &plan{backend: b, given: op, routine: r}, nil
+	return &plan{backend: b, given: op, op: o}, nil
 }
 
 // NewBatch starts an empty batch.

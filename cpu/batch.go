@@ -15,10 +15,11 @@ type batch struct {
 	submitted bool
 }
 
-// recorded is a call with the plan that it came from.
+// recorded is a call and what it is called.
 type recorded struct {
-	*plan
-	task
+	name string
+	op   operation
+	job
 }
 
 func (b *batch) Len() int { return len(b.calls) }
@@ -75,22 +76,20 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 	}
 	defer close(p.done)
 	backend := b.backend
-	r := vkattn.Report{Info: backend.info, Path: "cpu", Kernel: kernelName, Tile: tileText(backend.kernel), Splits: 1, Submits: 1, Fallback: backend.fallback}
+	r := vkattn.Report{Info: backend.info, Path: "cpu", Splits: 1, Submits: 1, Fallback: backend.fallback}
 	r.Work.Exact = true
 	for _, c := range b.calls {
 		began := time.Now()
-		splits, err := c.task.run(ctx, backend)
+		splits, err := c.run(ctx, backend)
 		if err != nil {
 			p.err = err
 			return
 		}
 		r.DeviceTime += time.Since(began)
-		r.Op, r.Splits = c.given.String(), splits
+		r.Op, r.Kernel, r.Tile, r.Splits = c.name, c.op.kernel(), c.op.tile(backend.kernel), splits
 		r.Calls++
 		r.Slices++
-		var scratch int64
-		r.Kernel, r.Tile, scratch = c.routine.kernel(backend, len(backend.workers))
-		r.Scratch = max(r.Scratch, scratch)
+		r.Scratch = max(r.Scratch, int64(len(backend.workers))*c.op.scratchBytes(backend.kernel))
 	}
 	r.WallTime, r.DeviceMem = time.Since(start), r.Scratch
 	for _, c := range b.calls {
@@ -107,9 +106,9 @@ func addWork(sum *vkattn.Work, w vkattn.Work) {
 	sum.Bytes += w.Bytes
 }
 
-// parallel calls do for units 0 to n-1 on all workers, and returns when none of them works any more. After
-// an error nothing further starts.
-func (b *Backend) parallel(n int, do func(w *worker, unit int) error) error {
+// spread calls f for each of n units, on as many workers as there are, and returns when none of them works any
+// more. An error ends it early.
+func (b *Backend) spread(n int, f func(w *worker, unit int) error) error {
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var group sync.WaitGroup
@@ -121,7 +120,7 @@ func (b *Backend) parallel(n int, do func(w *worker, unit int) error) error {
 				if unit >= n {
 					return
 				}
-				if err := do(w, unit); err != nil {
+				if err := f(w, unit); err != nil {
 					failed.Store(&err)
 				}
 			}

@@ -22,31 +22,12 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 		return nil, err
 	}
 	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value)}
-	for _, t := range []struct {
-		name   string
-		t      vkattn.Tensor
-		floats *[]float32
-		bytes  *[]byte
-	}{
+	return c, resolve([]argument{
 		{"Q", args.Q, &c.q, nil}, {"K", args.K, &c.k, nil}, {"V", args.V, &c.v, nil}, {"Out", args.Out, &c.out, nil},
 		{"LSE", args.LSE, &c.lse, nil}, {"Bias", args.Bias, &c.bias, nil}, {"Mask", args.Mask, nil, &c.mask},
 		{"Tree", args.Tree, nil, &c.tree}, {"Slopes", args.Slopes, &c.slopes, nil},
 		{"SinkLogits", args.SinkLogits, &c.sinks, nil},
-	} {
-		if !t.t.Given() {
-			continue
-		}
-		host, err := hostMemory(t.name, t.t)
-		if err != nil {
-			return nil, err
-		}
-		if t.floats != nil {
-			*t.floats = host.Float32s()
-		} else {
-			*t.bytes = host.Bytes()
-		}
-	}
-	return c, nil
+	})
 }
 
 // headGroups lists the query heads by the key and value head that they read.

@@ -2,10 +2,10 @@ package cpu
 
 import "math"
 
-// expRow replaces every s by exp(s-m) and returns their sum. All s are at most m, or NaN, which stays
+// expRow replaces every s by exp(s-m) and returns their sum. All s are at most m+100, or NaN, which stays
 // NaN; -inf gives 0. The difference is taken before the change of base, so that m may be large, and
 // 2^f is a Taylor polynomial of degree 7 in float64: 5e-9 off, so that the result is within 0.6 ulp.
-func expRow(s []float32, m float32) float64 {
+func expRow(s []float32, m float64) float64 {
 	const (
 		round = 0x1.8p52 // adding it leaves the nearest integer in the low bits
 		c1    = math.Ln2
@@ -18,7 +18,7 @@ func expRow(s []float32, m float32) float64 {
 	)
 	var sum float64
 	for i, x := range s {
-		d := float64(x) - float64(m)
+		d := float64(x) - m
 		if d < -104 { // below half the smallest float32
 			s[i] = 0
 			continue

@@ -20,21 +20,31 @@ func testGolden(t *testing.T, start func(Config) *Backend) {
 		run  func(*testing.T, *golden.Run)
 	}{
 		{"oracle", func(t *testing.T, r *golden.Run) {
-			if op, ok := r.Op.(vkattn.Rope); ok {
+			switch op := r.Op.(type) {
+			case vkattn.Attention:
+				result, err := Oracle(op, &r.Args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				store(r.Args.Out, result.Out)
+				if r.Args.LSE.Given() {
+					store(r.Args.LSE, result.LSE)
+				}
+			case vkattn.Linear:
+				result, err := OracleLinear(op, &r.Args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				store(r.Args.Out, result.Out)
+				if r.Args.StateOut.Given() {
+					store(r.Args.StateOut, result.State)
+				}
+			case vkattn.Rope:
 				out, err := OracleRope(op, &r.Args)
 				if err != nil {
 					t.Fatal(err)
 				}
 				store(r.Args.Out, out)
-				return
-			}
-			result, err := Oracle(r.Op.(vkattn.Attention), &r.Args)
-			if err != nil {
-				t.Fatal(err)
-			}
-			store(r.Args.Out, result.Out)
-			if r.Args.LSE.Given() {
-				store(r.Args.LSE, result.LSE)
 			}
 		}},
 		{"backend", func(t *testing.T, r *golden.Run) {

@@ -12,6 +12,12 @@ const partKeys = 4096
 // blockRows is the granularity of row ranges. A kernel may compute and throw away rows up to a multiple.
 const blockRows = 6
 
+// Panels are packed columns, so many beside each other; rows that are packed are often a multiple of vectorLen long.
+const (
+	panelCols = 16
+	vectorLen = 8
+)
+
 // kernel is the inner loops over the tiles of one unit: all that is worth writing in assembly. Each worker
 // has its own. Matrices are row-major float32. Row ranges begin at a multiple of blockRows and end at one, or at
 // the last row.
@@ -37,6 +43,21 @@ type kernel interface {
 	// weights p and v [keys, Dv], whose rows may lie at any stride. It does so, and returns true, if all of v
 	// is finite. Else t stays as it is.
 	accumulate(t *state, p, v blas32.General, r0, r1 int) bool
+	panels
+}
+
+// panels multiplies matrices panel by panel: what linear attention needs. Whoever calls leaves room behind rows, up to a
+// multiple of blockRows; what comes to lie there is undefined.
+type panels interface {
+	// transpose sets dst [m.Rows/16][m.Cols up to a multiple of vectorLen][16] to panels of rows of m, of which there
+	// are a multiple of 16.
+	transpose(dst []float32, m blas32.General)
+	// packPanel sets dst [v.Rows][16] to the columns of v, at most 16, with zeros beyond, and reports whether all is finite.
+	packPanel(dst []float32, v blas32.General) bool
+	// product replaces the 16 columns of o by w o + p v, for one factor w per row, and v [p.Cols][16].
+	product(o, p blas32.General, v, w []float32)
+	// finite reports whether all of x is.
+	finite(x []float32) bool
 }
 
 // roundUp is n up to a multiple of m.

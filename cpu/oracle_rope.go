@@ -10,13 +10,9 @@ func OracleRope(op vkattn.Rope, args *vkattn.Args) ([]float64, error) {
 		return nil, err
 	}
 	op = op.Canonical()
-	for _, t := range []struct {
-		name string
-		t    vkattn.Tensor
-	}{{"Q", args.Q}, {"Cos", args.Cos}, {"Sin", args.Sin}} {
-		if _, err := hostMemory(t.name, t.t); err != nil {
-			return nil, err
-		}
+	var raw []byte
+	if err := resolve([]argument{{"Q", args.Q, nil, &raw}, {"Cos", args.Cos, nil, &raw}, {"Sin", args.Sin, nil, &raw}}); err != nil {
+		return nil, err
 	}
 	batch, tokens, half := args.Q.Shape[0], args.Q.Shape[2], op.RotaryDim/2
 	out := make([]float64, 0, args.Q.Len())

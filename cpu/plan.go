@@ -11,16 +11,20 @@ import (
 type plan struct {
 	backend *Backend
 	given   vkattn.Op
-	routine routine
+	op      operation
 	closed  atomic.Bool
 }
 
 func (p *plan) Op() vkattn.Op { return p.given }
 
 func (p *plan) Explain() vkattn.Explanation {
-	workers := p.backend.workerCount()
-	e := vkattn.Explanation{Op: p.given.String(), Backend: "cpu", Path: "cpu", Splits: 1, Notes: p.routine.notes(workers)}
-	e.Kernel, e.Tile, e.ScratchBytes = p.routine.kernel(p.backend, workers)
+	workers, k := p.backend.workerCount(), p.backend.kernel
+	e := vkattn.Explanation{
+		Op: p.given.String(), Backend: "cpu", Path: "cpu", Kernel: p.op.kernel(), Tile: p.op.tile(k),
+		Splits:       1,
+		ScratchBytes: int64(workers) * p.op.scratchBytes(k),
+		Notes:        []string{p.op.note(workers)},
+	}
 	if p.backend.fallback != "" {
 		e.NotTaken = []vkattn.Refusal{{Kernel: "vulkan", Reason: p.backend.fallback}}
 	}
@@ -43,11 +47,11 @@ func (p *plan) Record(b vkattn.Batch, args vkattn.Args) error {
 	if own.submitted {
 		return &vkattn.ArgError{Arg: "Batch", Reason: "has been submitted already"}
 	}
-	t, err := p.routine.bind(args)
+	j, err := p.op.bind(args)
 	if err != nil {
 		return err
 	}
-	own.calls = append(own.calls, recorded{p, t})
+	own.calls = append(own.calls, recorded{p.given.String(), p.op, j})
 	return nil
 }
 

@@ -13,18 +13,17 @@ const ropeName = "rope-cpu"
 // ropeElements is about how many elements a worker rotates before it looks for the next piece.
 const ropeElements = 1 << 16
 
-// rope is the routine of vkattn.Rope.
+// rope is the operation of vkattn.Rope.
 type rope struct{ op vkattn.Rope } // canonical
 
 func (r rope) rows() int { return max(1, ropeElements/r.op.HeadDim) }
 
-func (r rope) kernel(*Backend, int) (name, tile string, scratch int64) {
-	return ropeName, fmt.Sprintf("%d rows, go", r.rows()), 0
-}
+func (rope) kernel() string            { return ropeName }
+func (r rope) tile(kernel) string      { return fmt.Sprintf("%d rows, go", r.rows()) }
+func (rope) scratchBytes(kernel) int64 { return 0 }
+func (rope) note(workers int) string   { return fmt.Sprintf("%d workers", workers) }
 
-func (rope) notes(workers int) []string { return []string{fmt.Sprintf("%d workers", workers)} }
-
-func (r rope) bind(args vkattn.Args) (task, error) {
+func (r rope) bind(args vkattn.Args) (job, error) {
 	if err := r.op.Check(&args); err != nil {
 		return nil, err
 	}
@@ -32,18 +31,7 @@ func (r rope) bind(args vkattn.Args) (task, error) {
 	if r.op.Inverse {
 		t.sign = -1
 	}
-	for _, m := range []struct {
-		name   string
-		t      vkattn.Tensor
-		floats *[]float32
-	}{{"Q", args.Q, &t.q}, {"Out", args.Out, &t.out}, {"Cos", args.Cos, &t.cos}, {"Sin", args.Sin, &t.sin}} {
-		host, err := hostMemory(m.name, m.t)
-		if err != nil {
-			return nil, err
-		}
-		*m.floats = host.Float32s()
-	}
-	return t, nil
+	return t, resolve([]argument{{"Q", args.Q, &t.q, nil}, {"Out", args.Out, &t.out, nil}, {"Cos", args.Cos, &t.cos, nil}, {"Sin", args.Sin, &t.sin, nil}})
 }
 
 // rotation is one recorded call of Rope.
@@ -59,7 +47,7 @@ func (t *rotation) work() vkattn.Work { return t.op.Work(&t.args) }
 func (t *rotation) run(ctx context.Context, b *Backend) (splits int, err error) {
 	heads, tokens := t.op.Heads, t.args.Q.Shape[2]
 	total, step := t.args.Q.Shape[0]*heads*tokens, t.rows()
-	return 1, b.parallel((total+step-1)/step, func(_ *worker, unit int) error {
+	return 1, b.spread((total+step-1)/step, func(_ *worker, unit int) error {
 		for n := unit * step; n < min((unit+1)*step, total); n++ {
 			t.row(n/tokens/heads, n/tokens%heads, n%tokens)
 		}

@@ -56,7 +56,7 @@ func (t *state) update(r int, s []float32) {
 	if m == negInf {
 		base = 0 // nothing but -inf (and NaN) so far: weights of 0, not of exp(-inf+inf)
 	}
-	sum := expRow(s, base)
+	sum := expRow(s, float64(base))
 	if m != old {
 		w := weight(old, m)
 		t.l[r] *= w

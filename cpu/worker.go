@@ -9,6 +9,7 @@ import (
 
 // worker is the scratch memory of one core. A backend keeps its workers, so that repeated runs reuse it.
 type worker struct {
+	linear    linearScratch
 	kernel    kernel
 	q, s      []float32 // tiles: packed queries, scores
 	v, zeros  []float32 // values of a tile that are finite, one row of zeros

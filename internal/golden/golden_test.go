@@ -17,7 +17,19 @@ import (
 )
 
 // naive computes a run in float64, pair by pair, from the definition.
-func naive(t *testing.T, op vkattn.Attention, args *vkattn.Args) {
+func naive(t *testing.T, op vkattn.Op, args *vkattn.Args) {
+	t.Helper()
+	switch op := op.(type) {
+	case vkattn.Attention:
+		naiveAttention(t, op, args)
+	case vkattn.Rope:
+		naiveRope(t, op, args)
+	case vkattn.Linear:
+		naiveLinear(t, op, args)
+	}
+}
+
+func naiveAttention(t *testing.T, op vkattn.Attention, args *vkattn.Args) {
 	t.Helper()
 	seqs, err := op.Check(args)
 	if err != nil {
@@ -145,15 +157,11 @@ func solve(t *testing.T, p *Problem, change func(*vkattn.Attention)) []Result {
 	t.Helper()
 	for i := range p.Runs {
 		r := &p.Runs[i]
-		switch op := r.Op.(type) {
-		case vkattn.Attention:
-			if change != nil {
-				change(&op)
-			}
-			naive(t, op, &r.Args)
-		case vkattn.Rope:
-			naiveRope(t, op, &r.Args)
+		if a, ok := r.Op.(vkattn.Attention); ok && change != nil {
+			change(&a)
+			r.Op = a
 		}
+		naive(t, r.Op, &r.Args)
 	}
 	return p.Check()
 }
@@ -251,7 +259,8 @@ func testSet(t *testing.T, set *Set) {
 	for _, op := range slices.Sorted(maps.Keys(all)) {
 		t.Logf("%-32s %d of %d mapped", op, mapped[op], all[op])
 		if slices.Contains([]string{"torch attention", "torch attention_varlen", "stories attention", "linear rope", "linear rope_inv_freq",
-			"linear alibi_slopes", "linear t5_bucket", "onnx onnx.RotaryEmbedding"}, op) && mapped[op] != all[op] {
+			"linear alibi_slopes", "linear t5_bucket", "onnx onnx.RotaryEmbedding",
+			"linear linear_attention", "linear decay_linear_attention", "linear delta_rule"}, op) && mapped[op] != all[op] {
 			t.Errorf("%s: only %d of %d mapped", op, mapped[op], all[op])
 		}
 	}
@@ -532,7 +541,7 @@ func TestUnsupported(t *testing.T) {
 		{"onnx.Attention", "", "moon", "input moon"},
 		{"onnx.preview.FlexAttention", "score_mod=7", "", "score_mod"},
 		{"onnx.preview.FlexAttention", "prob_mod=7", "", "prob_mod"},
-		{"delta_rule", "", "", "op delta_rule"},
+		{"abacus", "", "", "op abacus"},
 		{"attention", "align=left", "", "align"},
 	} {
 		tensors := maps.Clone(onnx)

@@ -59,7 +59,7 @@ func onnxAttention(b *builder) error {
 		}
 	}
 	if b.Case.Tensors["qk_matmul_output"].Role == Expected {
-		return b.scores(mode)
+		return b.scores(*op, mode)
 	}
 	return nil
 }

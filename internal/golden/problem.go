@@ -24,8 +24,8 @@ func (e *Unsupported) Is(target error) bool { return target == vkattn.ErrUnsuppo
 
 // Run is one call that a backend has to make. All tensors are in host memory.
 type Run struct {
-	Op   vkattn.Op   // vkattn.Attention or vkattn.Rope
-	Args vkattn.Args // Out and LSE are filled with NaN, so that a row that is not written is noticed
+	Op   vkattn.Op   // Attention, Linear or Rope
+	Args vkattn.Args // outputs are filled with NaN, so that a row that is not written is noticed
 	// Gives names the expected tensors that need this run.
 	Gives []string
 	// Skip, if the runner sets it, says why the run was not made. Check then
@@ -80,6 +80,8 @@ func (c *Case) Problem() (*Problem, error) {
 		"onnx.Attention": onnxAttention, "onnx.preview.FlexAttention": onnxFlexAttention,
 		"rope": torchRope, "onnx.RotaryEmbedding": onnxRotaryEmbedding,
 		"rope_inv_freq": frequencies, "alibi_slopes": slopes, "t5_bucket": buckets,
+		"linear_attention": linearAttention, "decay_linear_attention": linearAttention, "delta_rule": linearAttention,
+		"onnx.LinearAttention": onnxLinearAttention,
 	}[c.Op]
 	if build == nil {
 		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is not known", c.Op)}
@@ -111,6 +113,8 @@ func (c *Case) Problem() (*Problem, error) {
 		var err error
 		switch op := run.Op.(type) {
 		case vkattn.Attention:
+			_, err = op.Check(&run.Args)
+		case vkattn.Linear:
 			_, err = op.Check(&run.Args)
 		case vkattn.Rope:
 			err = op.Check(&run.Args)

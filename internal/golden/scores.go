@@ -12,9 +12,9 @@ const maxColumns = 576
 // scores adds the runs that recover qk_matmul_output: columns c of the softmax
 // are the output for V = the columns c of the identity. What mode leaves out is
 // left out of the op.
-func (b *builder) scores(mode int) error {
+func (b *builder) scores(op vkattn.Attention, mode int) error {
 	const name = "qk_matmul_output"
-	op, args := b.attention, b.Runs[0].Args
+	args := b.Runs[0].Args
 	if mode == 0 && op.Softcap > 0 {
 		b.NotCompared[name] = "the reference and the operator's definition disagree about mode 0 with a softcap"
 		return nil
@@ -43,15 +43,16 @@ func (b *builder) scores(mode int) error {
 		for i := range n {
 			eye[(c+i)*n+i] = 1
 		}
-		op.HeadsV, op.ValueDim = op.HeadsK, n
-		run := Run{Op: op, Args: args, Gives: []string{name}}
+		part := op
+		part.HeadsV, part.ValueDim = op.HeadsK, n
+		run := Run{Op: part, Args: args, Gives: []string{name}}
 		run.Args.V = vkattn.BHSD(vkattn.Float32s(eye), 1, 1, keys, n).Broadcast(op.Batch, op.HeadsK, keys, n)
-		part := poisoned(rows * n)
-		run.Args.Out = vkattn.BHSD(vkattn.Float32s(part), op.Batch, op.HeadsQ, op.SeqQ, n)
+		out := poisoned(rows * n)
+		run.Args.Out = vkattn.BHSD(vkattn.Float32s(out), op.Batch, op.HeadsQ, op.SeqQ, n)
 		if mode < 3 {
 			run.Args.LSE = vkattn.BHSD(vkattn.Float32s(lse), op.Batch, op.HeadsQ, op.SeqQ, 1)
 		}
-		parts = append(parts, part)
+		parts = append(parts, out)
 		b.Runs = append(b.Runs, run)
 	}
 	b.expect(name, func() []float32 {

@@ -1,0 +1,100 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vkattn/vkattn"
+)
+
+// operation is what plans and batches know of an op. There is one file for each.
+type operation interface {
+	// kernel and tile name the algorithm and what it does at once, with the inner loops of k.
+	kernel() string
+	tile(k kernel) string
+	// scratchBytes is the memory of one worker.
+	scratchBytes(k kernel) int64
+	// note is a line for explanations.
+	note(workers int) string
+	// bind checks args and resolves them.
+	bind(args vkattn.Args) (job, error)
+}
+
+// job is one recorded call.
+type job interface {
+	// run computes on all workers of b and returns when none of them works any more. splits is how many parts
+	// the keys were cut into.
+	run(ctx context.Context, b *Backend) (splits int, err error)
+	work() vkattn.Work
+}
+
+// operationOf is op made ready, or the reason why this backend cannot run it.
+func operationOf(op vkattn.Op) (operation, error) {
+	if op == nil {
+		return nil, &vkattn.ArgError{Arg: "Op", Reason: "missing"}
+	}
+	if err := op.Validate(); err != nil {
+		return nil, err
+	}
+	switch a := op.(type) {
+	case vkattn.Attention:
+		if err := onlyFloat32(op, kernelName, a.TypeQ, a.TypeK, a.TypeV, a.TypeOut); err != nil {
+			return nil, err
+		}
+		return newAttention(a), nil
+	case vkattn.Linear:
+		if err := onlyFloat32(op, linearKernelName, a.TypeQ, a.TypeK, a.TypeV, a.TypeOut); err != nil {
+			return nil, err
+		}
+		return newLinear(a), nil
+	case vkattn.Rope:
+		for name, t := range map[string]vkattn.Type{"TypeQ": a.TypeQ, "TypeOut": a.TypeOut} {
+			if t != vkattn.Float32 {
+				return nil, refuse(op, ropeName, fmt.Sprintf("%s is %s, only f32 is implemented", name, t))
+			}
+		}
+		return rope{a.Canonical()}, nil
+	}
+	return nil, refuse(op, kernelName, fmt.Sprintf("computes no %T", op))
+}
+
+func refuse(op vkattn.Op, kernel, reason string) error {
+	return &vkattn.UnsupportedError{Op: op.String(), Backend: "cpu", Reasons: []vkattn.Refusal{{Kernel: kernel, Reason: reason}}}
+}
+
+// onlyFloat32 refuses other types of q, k, v and out, in this order.
+func onlyFloat32(op vkattn.Op, kernel string, types ...vkattn.Type) error {
+	for i, t := range types {
+		if t != vkattn.Float32 {
+			return refuse(op, kernel, fmt.Sprintf("%s is %s, only f32 is implemented", [...]string{"TypeQ", "TypeK", "TypeV", "TypeOut"}[i], t))
+		}
+	}
+	return nil
+}
+
+// argument is a tensor of a call and the slice that its elements go to.
+type argument struct {
+	name   string
+	t      vkattn.Tensor
+	floats *[]float32
+	bytes  *[]byte
+}
+
+// resolve fills in the slices of the tensors that are given.
+func resolve(all []argument) error {
+	for _, a := range all {
+		if !a.t.Given() {
+			continue
+		}
+		host, ok := a.t.Mem.(*vkattn.Host)
+		if !ok {
+			return &vkattn.ArgError{Arg: a.name, Reason: fmt.Sprintf("lives in memory of another backend (%T), want host memory", a.t.Mem)}
+		}
+		if a.floats != nil {
+			*a.floats = host.Float32s()
+		} else {
+			*a.bytes = host.Bytes()
+		}
+	}
+	return nil
+}
