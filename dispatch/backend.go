@@ -182,7 +182,7 @@ func (b *Backend) open(ctx context.Context) error {
 	}
 	b.planner.fixedTile, b.planner.tiles = b.config.SplitKeys > 0, b.config.Tiles
 	b.pool = &pool{dev: b.dev}
-	b.pipelines = &pipelines{dev: b.dev, planner: b.planner, entries: map[any]*pipelineEntry{}}
+	b.pipelines = &pipelines{dev: b.dev, planner: b.planner, entries: map[pipelineKey]*pipelineEntry{}}
 	if b.dummy, err = b.dev.NewBuffer(bufferSize(4096), vk.HeapDevice, "scratch"); err != nil {
 		return err
 	}
@@ -307,8 +307,8 @@ func (b *Backend) learn(flops float64, took time.Duration) {
 }
 
 // pipeline builds or finds a pipeline and warms it up: some drivers compile at the first dispatch.
-func (b *Backend) pipeline(key any) (*vk.Pipeline, error) {
-	return b.pipelines.get(key, func(p *vk.Pipeline) error {
+func (b *Backend) pipeline(key pipelineKey) (*vk.Pipeline, error) {
+	return b.pipelines.get(key, func(p *vk.Pipeline, spec *vk.PipelineSpec) error {
 		c, err := b.pool.getCommands()
 		if err != nil {
 			return err
@@ -316,17 +316,14 @@ func (b *Backend) pipeline(key any) (*vk.Pipeline, error) {
 		bind := make([]vk.Binding, numBindings)
 		for i := range bind {
 			bind[i] = vk.Binding{Buffer: b.dummy, Range: b.dummy.Size()}
-		}
-		if k, ok := key.(kernelKey); ok && k.texels() {
-			bind[bindK].Format, bind[bindV].Format = vk.TexelRGBA32F, vk.TexelRGBA32F
-		}
-		if k, ok := key.(simpleKey); ok && k.Variant == "peak_read_texels" {
-			bind[bindK].Format = vk.TexelRGBA32F
+			if spec.Texels>>i&1 != 0 {
+				bind[i].Format = vk.TexelRGBA32F
+			}
 		}
 		steps := []func() error{
 			c.Begin,
 			func() error { return c.Bind(p, bind) },
-			func() error { return c.Push(bytesOf(&sliceParams{})) }, // no row tiles: nothing is read
+			func() error { return c.Push(make([]byte, spec.PushBytes)) }, // no tiles: nothing is read
 			func() error { return c.Dispatch(1, 1, 1) },
 			c.End,
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/shaders"
@@ -57,6 +58,9 @@ type choice struct {
 	shared   int       // bytes of shared memory of one workgroup
 	refused  []vkattn.Refusal
 	notes    []string
+
+	mu   sync.Mutex
+	last *geometry // of the last call
 }
 
 func (c *choice) kernel() string {

@@ -24,6 +24,20 @@ const (
 
 const pushBytes = 68 // sizeof(sliceParams)
 
+// pipelineKey is everything that a pipeline is specialised on: equal keys share one. Its spec has no code, no
+// bindings and no uniform buffers: those come from the module, and are the same for all kernels.
+type pipelineKey interface {
+	pipelineSpec() vk.PipelineSpec
+}
+
+func (k kernelKey) pipelineSpec() vk.PipelineSpec {
+	spec := vk.PipelineSpec{Name: k.Variant, Spec: k.spec(), SubgroupSize: k.SubgroupSize, FullSubgroups: k.FullSubgroups, PushBytes: pushBytes}
+	if k.texels() {
+		spec.Texels = 1<<bindK | 1<<bindV
+	}
+	return spec
+}
+
 // simpleKey is a kernel without tiles: merge and the unfused baseline.
 type simpleKey struct {
 	Variant     string
@@ -31,12 +45,23 @@ type simpleKey struct {
 	Vector      bool
 }
 
+func (k simpleKey) pipelineSpec() vk.PipelineSpec {
+	spec := vk.PipelineSpec{Name: k.Variant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: pushBytes}
+	if k.Variant == "peak_read_texels" {
+		spec.Texels = 1 << bindK
+	}
+	if k.Variant == "standard_scores" {
+		spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 5, Value: b2u(k.Vector)})
+	}
+	return spec
+}
+
 // pipelines builds each pipeline once. Builds of different keys run side by side.
 type pipelines struct {
 	dev     *vk.Device
 	planner *planner
 	mu      sync.Mutex
-	entries map[any]*pipelineEntry
+	entries map[pipelineKey]*pipelineEntry
 }
 
 type pipelineEntry struct {
@@ -45,9 +70,9 @@ type pipelineEntry struct {
 	err  error
 }
 
-// get builds or finds the pipeline of a kernelKey or simpleKey. warm is called once with a new pipeline,
-// because drivers may compile at its first dispatch.
-func (p *pipelines) get(key any, warm func(*vk.Pipeline) error) (*vk.Pipeline, error) {
+// get builds or finds the pipeline of a key. warm is called once with a new pipeline, because drivers may
+// compile at its first dispatch.
+func (p *pipelines) get(key pipelineKey, warm func(*vk.Pipeline, *vk.PipelineSpec) error) (*vk.Pipeline, error) {
 	p.mu.Lock()
 	e := p.entries[key]
 	if e == nil {
@@ -56,27 +81,12 @@ func (p *pipelines) get(key any, warm func(*vk.Pipeline) error) (*vk.Pipeline, e
 	}
 	p.mu.Unlock()
 	e.once.Do(func() {
-		spec := vk.PipelineSpec{Bindings: numBindings, Uniforms: 1 << bindParams, PushBytes: pushBytes}
-		switch k := key.(type) {
-		case kernelKey:
-			spec.Name, spec.Spec = k.Variant, k.spec()
-			spec.SubgroupSize, spec.FullSubgroups = k.SubgroupSize, k.FullSubgroups
-			if k.texels() {
-				spec.Texels = 1<<bindK | 1<<bindV
-			}
-		case simpleKey:
-			spec.Name, spec.Spec = k.Variant, []vk.SpecConstant{{ID: 0, Value: k.Invocations}}
-			if k.Variant == "peak_read_texels" {
-				spec.Texels = 1 << bindK
-			}
-			if k.Variant == "standard_scores" {
-				spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 5, Value: b2u(k.Vector)})
-			}
-		}
+		spec := key.pipelineSpec()
+		spec.Bindings, spec.Uniforms = numBindings, 1<<bindParams
 		spec.Code = p.planner.modules[spec.Name].Code
 		e.p, e.err = p.dev.NewPipeline(spec)
 		if e.err == nil {
-			if e.err = warm(e.p); e.err != nil {
+			if e.err = warm(e.p, &spec); e.err != nil {
 				e.p.Close()
 			}
 		}
@@ -103,5 +113,5 @@ func (p *pipelines) close() {
 			e.p.Close()
 		}
 	}
-	p.entries = map[any]*pipelineEntry{}
+	p.entries = map[pipelineKey]*pipelineEntry{}
 }

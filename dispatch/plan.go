@@ -3,34 +3,44 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
 )
 
-// Plan is one op, decided and compiled for one device. It is safe for concurrent use; see vkattn.Plan.
-type Plan struct {
-	be     *Backend
-	choice *choice
-	mu     sync.Mutex
-	closed bool
-	last   *geometry // of the last call
+// decision is what the planner decided for one op on one device, and how its calls run there. What surrounds
+// it is the same for all ops: batches, turns, submits within the budget, staging, reports.
+type decision interface {
+	// Op is what is computed, in canonical form.
+	Op() vkattn.Op
+	// explain describes the decision at full capacity.
+	explain(caps *vk.Caps, cfg *Config) vkattn.Explanation
+	// pipelineKeys are the pipelines that every call needs.
+	pipelineKeys() []pipelineKey
+	// check is the op's Check, and what the kernels demand beyond it.
+	check(args *vkattn.Args) ([]vkattn.Sequence, error)
+	// work counts what a checked call has to do.
+	work(c *call) vkattn.Work
+	// run records and submits a call.
+	run(r *run, c *call) error
+	// summary names what runs, for reports.
+	summary() summary
 }
 
-// geometry cuts the sequences of a call, or finds the last call's, when it had the same.
-func (p *Plan) geometry(seqs []vkattn.Sequence) *geometry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.last == nil || !sameSequences(p.last.seqs, seqs) {
-		seqs = slices.Clone(seqs)
-		for i := range seqs {
-			seqs[i].Global = slices.Clone(seqs[i].Global)
-		}
-		p.last = newGeometry(p.choice.op, seqs, p.choice.tileRows(), p.choice.pack)
-	}
-	return p.last
+// summary is the part of a decision that stands in reports.
+type summary struct {
+	op, path, kernel, tile string
+	refused                []vkattn.Refusal
+	ladder                 bool // refused rungs are a fallback, which Strict forbids
+}
+
+// Plan is one op, decided and compiled for one device. It is safe for concurrent use; see vkattn.Plan.
+type Plan struct {
+	be       *Backend
+	decision decision
+	mu       sync.Mutex
+	closed   bool
 }
 
 // Supports says whether this device can run op; see vkattn.Backend.
@@ -43,19 +53,23 @@ func (b *Backend) Supports(op vkattn.Op) error {
 }
 
 // forOp is choose for any op.
-func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map[string]string) (*choice, error) {
+func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map[string]string) (decision, error) {
 	if op == nil {
 		return nil, &vkattn.ArgError{Arg: "Op", Reason: "missing"}
 	}
 	if err := op.Validate(); err != nil {
 		return nil, err
 	}
-	a, ok := op.(vkattn.Attention)
-	if !ok {
-		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name,
-			Reasons: []vkattn.Refusal{{Kernel: "flash", Reason: fmt.Sprintf("computes the forward pass of attention alone, not %T", op)}}}
+	switch op := op.(type) {
+	case vkattn.Attention:
+		c, err := p.choose(caps, op, kernel, disabled)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	}
-	return p.choose(caps, a, kernel, disabled)
+	return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name,
+		Reasons: []vkattn.Refusal{{Kernel: "flash", Reason: fmt.Sprintf("computes the forward pass of attention alone, not %T", op)}}}
 }
 
 // Plan decides how to run op, builds its pipeline and warms it up; see vkattn.Backend.
@@ -64,22 +78,22 @@ func (b *Backend) Plan(ctx context.Context, op vkattn.Op) (vkattn.Plan, error) {
 		return nil, err
 	}
 	defer b.active.Done()
-	c, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabled)
+	d, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabled)
 	if err != nil {
 		return nil, err
 	}
-	if b.config.Strict && !c.standard && len(c.refused) > 0 {
-		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + b.caps.Name + ", strictly", Reasons: c.refused}
+	if sum := d.summary(); b.config.Strict && sum.ladder && len(sum.refused) > 0 {
+		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + b.caps.Name + ", strictly", Reasons: sum.refused}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !c.standard {
-		if _, err := b.pipeline(c.key); err != nil {
+	for _, key := range d.pipelineKeys() {
+		if _, err := b.pipeline(key); err != nil {
 			return nil, wrap(err)
 		}
 	}
-	return &Plan{be: b, choice: c}, nil
+	return &Plan{be: b, decision: d}, nil
 }
 
 // PlanFor explains what a device with these capabilities would do for op. It needs no device.
@@ -97,44 +111,15 @@ func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error)
 	if err != nil {
 		return vkattn.Explanation{}, err
 	}
-	return c.explain(&caps, cfg.Splits), nil
-}
-
-// explain describes the choice at full capacity.
-func (c *choice) explain(caps *vk.Caps, forcedSplits int) vkattn.Explanation {
-	op := c.op
-	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: c.path, Kernel: c.kernel(), Tile: c.tile(),
-		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: c.refused}
-	batch := op.Batch
-	tiles := batch * op.HeadsQ / c.pack * ceilDiv(op.SeqQ*c.pack, c.tileRows())
-	if c.standard {
-		e.ScratchBytes = 4 * int64(tiles) * int64(op.SeqK)
-		return e
-	}
-	widest := op.SeqK
-	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
-		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
-	}
-	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqQ*c.pack, op.SeqK, widest, forcedSplits)
-	rows := int64(tiles) * int64(c.tileRows())
-	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
-	if e.Splits > 1 {
-		e.ScratchBytes += int64(e.Splits) * rows * int64(op.ValueDim+2) * 4
-	}
-	limit := caps.Limits.MaxStorageBufferRange
-	kBytes := 4 * uint64(max(batch, 1)) * uint64(op.HeadsK) * uint64(op.SeqK) * uint64(op.HeadDim)
-	if kBytes > limit {
-		e.Notes = append(e.Notes, fmt.Sprintf("k takes %d bytes and the device binds %d at once: it is seen through windows", kBytes, limit))
-	}
-	return e
+	return c.explain(&caps, &cfg), nil
 }
 
 // Op is what the plan computes, in canonical form.
-func (p *Plan) Op() vkattn.Op { return p.choice.op }
+func (p *Plan) Op() vkattn.Op { return p.decision.Op() }
 
 // Explain says which kernel runs and why the others do not.
 func (p *Plan) Explain() vkattn.Explanation {
-	e := p.choice.explain(&p.be.caps, p.be.config.Splits)
+	e := p.decision.explain(&p.be.caps, &p.be.config)
 	if p.be.fallback != "" {
 		e.Notes = append(e.Notes, p.be.fallback)
 	}
@@ -193,15 +178,8 @@ func (p *Plan) Record(batch vkattn.Batch, args vkattn.Args) error {
 		}
 	}
 	var err error
-	if c.seqs, err = p.choice.op.Check(&c.args); err != nil {
+	if c.seqs, err = p.decision.check(&c.args); err != nil {
 		return err
-	}
-	if p.choice.op.With.Has(vkattn.WithALiBi) {
-		for i := range c.seqs {
-			if rel := c.seqs[i].Rel; rel >= reach || rel <= -reach {
-				return &vkattn.ArgError{Arg: "QBase", Reason: fmt.Sprintf("places rows %d positions from the keys, too far for ALiBi in float32", rel)}
-			}
-		}
 	}
 	b.calls = append(b.calls, c)
 	return nil

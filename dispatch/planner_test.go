@@ -89,7 +89,7 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 		return fmt.Errorf("%d bytes of shared memory, reported as %d", shared, ch.shared)
 	case !pow2(k.Lanes) || k.Lanes > 32:
 		return fmt.Errorf("%d lanes", k.Lanes)
-	case !pow2(k.Rows) || k.Rows > 8 || k.Rows > k.Lanes:
+	case !pow2(k.Rows) || k.Rows > 8 || k.Rows > 2*k.Lanes:
 		return fmt.Errorf("%d rows for %d lanes", k.Rows, k.Lanes)
 	case k.Invocations == 0 || k.Invocations%k.Lanes != 0:
 		return fmt.Errorf("%d invocations for %d lanes", k.Invocations, k.Lanes)
@@ -140,7 +140,7 @@ func TestPlansFit(t *testing.T) {
 		if err := op.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		ch, err := p.forOp(&c, op, pick(rng, "", "flash"), disabled)
+		d, err := p.forOp(&c, op, pick(rng, "", "flash"), disabled)
 		if err != nil {
 			var u *vkattn.UnsupportedError
 			if !errors.As(err, &u) || len(u.Reasons) == 0 {
@@ -152,6 +152,7 @@ func TestPlansFit(t *testing.T) {
 			paths["refused"]++
 			continue
 		}
+		ch := d.(*choice)
 		paths[ch.path]++
 		if err := fits(p, &c, ch); err != nil {
 			t.Fatalf("%d: %v\nby %+v\non %+v", n, err, ch.key, c)
@@ -160,7 +161,7 @@ func TestPlansFit(t *testing.T) {
 			t.Fatalf("%d: took %s and says nothing of %s", n, ch.path, rungs[0].path)
 		}
 		for _, splits := range []int{0, 1, 7, 100_000} {
-			e := ch.explain(&c, splits)
+			e := ch.explain(&c, &Config{Splits: splits})
 			if e.Splits < 1 || e.Splits > max(1, ceilDiv(op.SeqK, keyTile)) || e.ScratchBytes < 0 || e.Kernel == "" || e.Tile == "" {
 				t.Fatalf("%d: %+v", n, e)
 			}
@@ -190,10 +191,11 @@ func TestPlansForRecordedDevices(t *testing.T) {
 			for _, dv := range []int{d, maxHeadDim + 1 - d} {
 				for _, with := range []vkattn.With{0, vkattn.WithBias} {
 					op := vkattn.Attention{Batch: 1, HeadsQ: 8, SeqQ: 4096, SeqK: 4096, HeadDim: d, ValueDim: dv, With: with}
-					ch, err := p.forOp(&r.Caps, op, "", nil)
+					d, err := p.forOp(&r.Caps, op, "", nil)
 					if err != nil {
 						t.Fatalf("%s: %v", r.Name, err)
 					}
+					ch := d.(*choice)
 					if err := fits(p, &r.Caps, ch); err != nil {
 						t.Fatalf("%s: %v: %v", r.Name, op, err)
 					}

@@ -108,7 +108,7 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 			bind[bindK].Format = vk.TexelRGBA32F
 		}
 		s.TileCount = 1
-		return r.best(func() error { return r.dispatch(p, bind, &s, groups, 1, 1, 0, math.Inf(1)) })
+		return r.best(func() error { return r.dispatch(p, bind, bytesOf(&s), groups, 1, 1, 0, math.Inf(1)) })
 	}
 	readTime, err := launch(read, sliceParams{KeyEnd: int32(size / unit * 4)})
 	if err != nil {

@@ -36,12 +36,13 @@ type namedTensor struct {
 func (c *call) tensors() []namedTensor {
 	a := &c.args
 	return []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
-		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}}
+		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits},
+		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut}}
 }
 
 // written is the part of an output that the sequences cover: packed tensors may have tokens behind them.
 func (c *call) written(t vkattn.Tensor) vkattn.Tensor {
-	if n := len(c.seqs); t.Given() && c.plan.choice.op.Packed && n > 0 {
+	if n := len(c.seqs); t.Given() && c.args.CuSeqQ != nil && n > 0 {
 		return t.Slice(2, 0, c.seqs[n-1].Q0+c.seqs[n-1].Sq)
 	}
 	return t

@@ -73,17 +73,17 @@ func (r *run) standard(s *sections, vector bool) error {
 			switch stage {
 			case 0:
 				b[bindOut], s.OutBase = matrix, base
-				return r.dispatch(pipes[0], b, &s, ceilDiv(pc.key1-pc.key0, standardLanes), g.tiles, 1, pc.cost/3, budget)
+				return r.dispatch(pipes[0], b, bytesOf(&s), ceilDiv(pc.key1-pc.key0, standardLanes), g.tiles, 1, pc.cost/3, budget)
 			case 1:
 				b[bindOut], s.OutBase = matrix, base
 				x, y := r.grid(g.tiles)
-				return r.dispatch(pipes[1], b, &s, x, y, 1, pc.cost/3, budget)
+				return r.dispatch(pipes[1], b, bytesOf(&s), x, y, 1, pc.cost/3, budget)
 			}
 			b[bindQ], s.QBase = matrix, base
 			if i > 0 {
 				s.Phase = phaseResume
 			}
-			return r.dispatch(pipes[2], b, &s, ceilDiv(int(p.ValueDim), standardLanes), g.tiles, 1, pc.cost/3, budget)
+			return r.dispatch(pipes[2], b, bytesOf(&s), ceilDiv(int(p.ValueDim), standardLanes), g.tiles, 1, pc.cost/3, budget)
 		}
 		for stage := range 3 {
 			for i := range g.pieces {

@@ -68,6 +68,9 @@ func (b *Backend) Tune(ctx context.Context, progress func(done, all int, class s
 	return all, nil
 }
 
+// flashKey is the kernel of a plan that this file made.
+func flashKey(p *Plan) kernelKey { return p.decision.(*choice).key }
+
 func (b *Backend) tilesFile() string {
 	return b.cacheFile("tiles", "", "flash_subgroup", "flash_texels", "flash_plain")
 }
@@ -120,14 +123,14 @@ func (b *Backend) tuneClass(ctx context.Context, path string, d, few int) (Tuned
 		if err != nil {
 			return nil, err
 		}
-		return &Plan{be: b, choice: c}, nil
+		return &Plan{be: b, decision: c}, nil
 	}
 	base, err := plan(&rule)
 	if err != nil {
 		return t, err
 	}
 	shape := func(k kernelKey) Tile { return Tile{k.Lanes, k.Rows, k.Invocations} }
-	t.Rule = shape(base.choice.key)
+	t.Rule = shape(flashKey(base))
 	if right, err := x.right(ctx, base); err != nil {
 		return t, err
 	} else if !right {
@@ -138,15 +141,15 @@ func (b *Backend) tuneClass(ctx context.Context, path string, d, few int) (Tuned
 	if err != nil {
 		return t, err
 	}
-	seen := map[kernelKey]bool{base.choice.key: true}
+	seen := map[kernelKey]bool{flashKey(base): true}
 	for _, tile := range candidates(few) {
 		p := rule
 		p.tiles = map[string]Tile{t.Class: tile}
 		other, err := plan(&p)
-		if err != nil || shape(other.choice.key) != tile || seen[other.choice.key] {
+		if err != nil || shape(flashKey(other)) != tile || seen[flashKey(other)] {
 			continue // it does not fit as it is
 		}
-		seen[other.choice.key] = true
+		seen[flashKey(other)] = true
 		t.Tried++
 		right, err := x.right(ctx, other)
 		if err != nil {
@@ -186,7 +189,7 @@ func (b *Backend) tuneClass(ctx context.Context, path string, d, few int) (Tuned
 	}
 	t.RuleNS, t.TileNS = ruleNS, ruleNS
 	if bestNS < margin*ruleNS {
-		t.Tile, t.TileNS = shape(best.choice.key), bestNS
+		t.Tile, t.TileNS = shape(flashKey(best)), bestNS
 	}
 	return t, nil
 }

@@ -1,0 +1,342 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// Op is what is computed, in canonical form.
+func (c *choice) Op() vkattn.Op { return c.op }
+
+func (c *choice) summary() summary {
+	return summary{op: c.op.String(), path: c.path, kernel: c.kernel(), tile: c.tile(), refused: c.refused, ladder: !c.standard}
+}
+
+func (c *choice) pipelineKeys() []pipelineKey {
+	if c.standard {
+		return nil
+	}
+	return []pipelineKey{c.key}
+}
+
+func (c *choice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
+	seqs, err := c.op.Check(args)
+	if err != nil {
+		return nil, err
+	}
+	if c.op.With.Has(vkattn.WithALiBi) {
+		for i := range seqs {
+			if rel := seqs[i].Rel; rel >= reach || rel <= -reach {
+				return nil, &vkattn.ArgError{Arg: "QBase", Reason: fmt.Sprintf("places rows %d positions from the keys, too far for ALiBi in float32", rel)}
+			}
+		}
+	}
+	return seqs, nil
+}
+
+func (c *choice) work(call *call) vkattn.Work { return c.op.Work(&call.args, call.seqs, false) }
+
+// geometry cuts the sequences of a call, or finds the last call's, when it had the same.
+func (c *choice) geometry(seqs []vkattn.Sequence) *geometry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil || !sameSequences(c.last.seqs, seqs) {
+		seqs = slices.Clone(seqs)
+		for i := range seqs {
+			seqs[i].Global = slices.Clone(seqs[i].Global)
+		}
+		c.last = newGeometry(c.op, seqs, c.tileRows(), c.pack)
+	}
+	return c.last
+}
+
+// explain describes the choice at full capacity.
+func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
+	op := c.op
+	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: c.path, Kernel: c.kernel(), Tile: c.tile(),
+		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: c.refused}
+	batch := op.Batch
+	tiles := batch * op.HeadsQ / c.pack * ceilDiv(op.SeqQ*c.pack, c.tileRows())
+	if c.standard {
+		e.ScratchBytes = 4 * int64(tiles) * int64(op.SeqK)
+		return e
+	}
+	widest := op.SeqK
+	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
+		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
+	}
+	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqQ*c.pack, op.SeqK, widest, cfg.Splits)
+	rows := int64(tiles) * int64(c.tileRows())
+	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
+	if e.Splits > 1 {
+		e.ScratchBytes += int64(e.Splits) * rows * int64(op.ValueDim+2) * 4
+	}
+	limit := caps.Limits.MaxStorageBufferRange
+	kBytes := 4 * uint64(max(batch, 1)) * uint64(op.HeadsK) * uint64(op.SeqK) * uint64(op.HeadDim)
+	if kBytes > limit {
+		e.Notes = append(e.Notes, fmt.Sprintf("k takes %d bytes and the device binds %d at once: it is seen through windows", kBytes, limit))
+	}
+	return e
+}
+
+// run brings the tensors to the device, runs the kernel, and brings the outputs home.
+func (ch *choice) run(r *run, c *call) error {
+	op := ch.op
+	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
+	if l.tiles == 0 || op.ValueDim == 0 {
+		return nil
+	}
+	vector := c.vectorRows()
+	pad := 1
+	if vector {
+		pad = 4
+	}
+	var err error
+	for _, in := range []struct {
+		v   *view
+		t   vkattn.Tensor
+		pad int
+	}{{&l.q, c.args.Q, pad}, {&l.k, c.args.K, pad}, {&l.v, c.args.V, pad}, {&l.bias, c.args.Bias, 1}} {
+		if *in.v, err = r.stageIn(in.t, in.pad); err != nil {
+			return err
+		}
+	}
+	mask, err := r.boolMask(&c.args)
+	if err != nil {
+		return err
+	}
+	if l.mask, err = r.stageIn(mask, 1); err != nil {
+		return err
+	}
+	var home [2]func() error
+	if l.out, home[0], err = r.stageOut(c.written(c.args.Out), pad); err != nil {
+		return err
+	}
+	if l.lse, home[1], err = r.stageOut(c.written(c.args.LSE), 1); err != nil {
+		return err
+	}
+	slopes, err := r.perHeadVector(c.args.Slopes)
+	if err != nil {
+		return err
+	}
+	sinks, err := r.perHeadVector(c.args.SinkLogits)
+	if err != nil {
+		return err
+	}
+	splits := 1
+	if !ch.standard {
+		splits = planSplits(&r.be.caps, l.tiles, int(ch.key.Invocations), op.SeqQ*ch.pack, l.longest, l.widest, r.be.config.Splits)
+	}
+	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks}
+	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
+	setStrides(&s.params, l)
+	if op.With.Has(vkattn.WithBlocks) {
+		sq, sk := c.args.Q.Shape[2], c.args.K.Shape[2]
+		if op.Packed {
+			sq, sk = op.SeqQ, op.SeqK
+		}
+		s.blocks = newBlockCutter(c.args.Blocks, sq, sk, ch.tileRows())
+	}
+	if ch.standard {
+		err = r.standard(s, vector)
+	} else {
+		err = r.flash(ch.key, s, vector)
+	}
+	for _, h := range home {
+		if err == nil && h != nil {
+			err = h()
+		}
+	}
+	return err
+}
+
+func setStrides(p *params, l *layout) {
+	for _, s := range []struct {
+		v          *view
+		sb, sh, ss *uint32
+	}{
+		{&l.q, &p.QBatch, &p.QHead, &p.QRow}, {&l.k, &p.KBatch, &p.KHead, &p.KRow}, {&l.v, &p.VBatch, &p.VHead, &p.VRow},
+		{&l.out, &p.OutBatch, &p.OutHead, &p.OutRow}, {&l.lse, &p.LseBatch, &p.LseHead, &p.LseRow},
+		{&l.bias, &p.BiasBatch, &p.BiasHead, &p.BiasRow}, {&l.mask, &p.MaskBatch, &p.MaskHead, &p.MaskRow},
+	} {
+		*s.sb, *s.sh, *s.ss = uint32(s.v.sb), uint32(s.v.sh), uint32(s.v.ss)
+	}
+	p.BiasKey, p.MaskKey = uint32(l.bias.sj), uint32(l.mask.sj)
+}
+
+// bindings are those of a dispatch; what a kernel does not use shows the work buffer.
+func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
+	b := make([]vk.Binding, numBindings)
+	workRange := min(work.Size(), l.limit)
+	b[bindParams] = vk.Binding{Buffer: work, Range: paramBytes}
+	for i, v := range []*view{nil, &l.q, &l.k, &l.v, &l.out, &l.lse, &l.bias, &l.mask} {
+		if v != nil && v.given() && w[i].size > 0 {
+			b[i] = vk.Binding{Buffer: v.buf, Offset: w[i].off, Range: w[i].size}
+		} else {
+			b[i] = vk.Binding{Buffer: work, Range: workRange}
+		}
+	}
+	return b
+}
+
+// mergeColumns is COLUMNS of merge.comp: as many elements of a row one of its workgroups merges.
+const mergeColumns = 32
+
+// mergeLanes is the workgroup of merge: on a GPU, up to 8 times 32 invocations share many parts.
+func mergeLanes(caps *vk.Caps, splits int) uint32 {
+	if caps.DeviceType == "cpu" || splits < 16 {
+		return mergeColumns
+	}
+	return min(256, prevPow2(min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])))
+}
+
+// flash runs the fused kernel over all row tiles, group by group.
+func (r *run) flash(key kernelKey, s *sections, vector bool) error {
+	l, p := s.layout, &s.params
+	if !vector {
+		key = key.scalar()
+	}
+	if key.texels() {
+		l.texels(&r.be.caps.Limits)
+	}
+	pipeline, err := r.be.pipeline(key)
+	if err != nil {
+		return err
+	}
+	longest := max(l.longest, 1)
+	tileRows := key.tileRows()
+	// The running state and the partial results of one row tile must fit into half a binding, beside the lists.
+	partState := int64(tileRows) * int64(key.stateFloats()) * 4
+	most := int(max(1, (l.limit/2-l.align)/partState))
+	if n := mergeParts(&r.be.caps); n > 0 {
+		most = min(most, n)
+	}
+	partKeys := ceilDiv(ceilDiv(longest, min(int(p.Splits), most)), keyTile) * keyTile
+	if n := r.be.config.SplitKeys; n > 0 {
+		partKeys = ceilDiv(n, keyTile) * keyTile
+	}
+	splits := ceilDiv(longest, partKeys)
+	if splits > most {
+		return fmt.Errorf("dispatch: parts of %d keys cut %d keys to %d parts, this device joins %d: %w", partKeys, longest, splits, most, vkattn.ErrUnsupported)
+	}
+	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
+	split := splits > 1 || r.be.config.SplitKeys > 0
+	p.Splits = uint32(splits)
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, int(key.Invocations), l.op.SeqQ*l.pack), l.tiles)}
+	if split {
+		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
+	}
+	// The running state of a group that slices its keys; most calls have none.
+	tileState := int64(splits) * partState
+	for c.fewest > 1 && int64(c.fewest)*tileState > min(l.limit/2, maxState) {
+		c.fewest /= 2
+	}
+	state := int64(0)
+	var merge *vk.Pipeline
+	if split {
+		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, splits)}); err != nil {
+			return err
+		}
+	}
+	r.report.Splits = max(r.report.Splits, splits)
+	var work, partial *vk.Buffer
+	var stateAt int64
+	var partialRows int
+	section := func(at int) error {
+		sec, err := s.next(at, state)
+		if err != nil {
+			return err
+		}
+		if work, stateAt, err = r.work(&sec, state); err != nil {
+			return err
+		}
+		c.end = sec.end
+		c.mostKeys = sliceKeys(&r.be.caps, l.op, l.longest, int(sec.params.GlobalCount))
+		return nil
+	}
+	for at := 0; at < l.tiles; {
+		if at == c.end {
+			if err := section(at); err != nil {
+				return err
+			}
+		}
+		budget := r.be.budgetFLOPs()
+		g, err := c.cut(at, budget)
+		if err != nil {
+			return err
+		}
+		if state == 0 && slices.ContainsFunc(g.pieces, func(p piece) bool { return p.suspend }) {
+			state = int64(c.fewest) * tileState
+			if err := section(at); err != nil {
+				return err
+			}
+			continue // the section may be shorter now
+		}
+		at += g.tiles
+		rows := g.tiles * tileRows
+		outBytes := (int64(splits)*int64(rows)*int64(p.ValueDim)*4 + l.align - 1) / l.align * l.align
+		if split && rows > partialRows {
+			// Sized for the largest group; earlier groups keep their own until the end.
+			if partial, err = r.hold(outBytes+int64(splits)*int64(rows)*8, vk.HeapDevice, "scratch"); err != nil {
+				return err
+			}
+			partialRows = rows
+		}
+		partials := vk.Binding{Buffer: partial, Range: outBytes}
+		partialState := vk.Binding{Buffer: partial, Offset: outBytes, Range: int64(splits) * int64(rows) * 8}
+		for i := range g.pieces {
+			pc := &g.pieces[i]
+			s := pc.slice()
+			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
+			b := bindings(work, l, &pc.windows)
+			if key.texels() {
+				for _, i := range []int{bindK, bindV} {
+					b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), vk.TexelRGBA32F
+				}
+			}
+			if split {
+				s.Phase |= phasePartial
+				s.OutBase, s.LseBase = 0, 0
+				b[bindOut], b[bindLSE] = partials, partialState
+			}
+			x, y := r.grid(pc.tiles)
+			if err := r.dispatch(pipeline, b, bytesOf(&s), x, y, pc.parts, pc.cost, budget); err != nil {
+				return err
+			}
+			r.report.Slices++
+		}
+		for i := range g.pieces {
+			// The last piece of the last part, for each range of rows.
+			pc := &g.pieces[i]
+			if !split || pc.suspend || pc.part+pc.parts < splits {
+				continue
+			}
+			s := pc.slice()
+			b := bindings(work, l, &pc.windows)
+			b[bindQ], b[bindK] = partials, partialState
+			x, y := r.grid(rows)
+			if err := r.dispatch(merge, b, bytesOf(&s), x, y, ceilDiv(int(p.ValueDim), mergeColumns), 0, budget); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// slice is the push constant block of a piece, but for what it shares with all others.
+func (pc *piece) slice() sliceParams {
+	w := &pc.windows
+	s := sliceParams{TileFirst: uint32(pc.tile), TileCount: uint32(pc.tiles), KeyFirst: int32(pc.key0), KeyEnd: int32(pc.key1), PartFirst: uint32(pc.part),
+		RowFirst: int32(pc.row0), RowEnd: int32(pc.row1), QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base,
+		OutBase: w[bindOut].base, LseBase: w[bindLSE].base, BiasBase: w[bindBias].base, MaskBase: w[bindMask].base}
+	if pc.resume {
+		s.Phase |= phaseResume
+	}
+	if pc.suspend {
+		s.Phase |= phaseSuspend
+	}
+	return s
+}
