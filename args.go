@@ -127,7 +127,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		return nil, err
 	}
 	if a.With.Has(WithBlocks) {
-		if err := args.Blocks.check(scoreB, a.HeadsQ, scoreQ, scoreK); err != nil {
+		if err := args.Blocks.Check(scoreB, a.HeadsQ, scoreQ, scoreK); err != nil {
 			return nil, err
 		}
 		if err := a.checkFullBlocks(args, seqs); err != nil {

@@ -1,6 +1,6 @@
 package vkattn
 
-import "fmt"
+import "slices"
 
 // BlockMask lists, per row block of the Sq x Sk grid, the key blocks that its rows may see. Blocks are
 // BlockQ rows by BlockK keys; the last block of each axis may be partial. Every block in a list is
@@ -9,7 +9,15 @@ import "fmt"
 //
 // Lists are per (batch, head): Batch and Heads are 1 or the size in the problem. The list of row block
 // r of (b, h) is Keys[Start[n]:Start[n+1]] with n = (b*Heads+h)*RowBlocks + r, in ascending order;
-// Full has one flag for each entry of Keys. A BlockMask is immutable once it is used.
+// Full has one flag for each entry of Keys.
+//
+// A partial block may carry its own pairs, so that a pattern needs no boolean mask of Sq x Sk: entry e with
+// Tile[e] = t >= 0 keeps the pairs whose bits are set in tile t of Bits. A tile is BlockQ rows of
+// RowWords() words; bit j%32 of word j/32 is key j of the block. Entries with equal pairs share a tile.
+// Bits beyond the block or the grid are ignored. An entry with Tile[e] = -1, and every entry of a mask whose
+// Tile is nil, keeps all pairs of its block.
+//
+// NewBlockMask and the methods of MaskGrid make block masks. A BlockMask is immutable once it is used.
 type BlockMask struct {
 	BlockQ, BlockK       int
 	Batch, Heads         int
@@ -17,6 +25,8 @@ type BlockMask struct {
 	Start                []int32
 	Keys                 []int32
 	Full                 []bool
+	Tile                 []int32  // by entry of Keys: its tile of Bits, or -1; nil: -1 for all
+	Bits                 []uint32 // tiles, one behind the other
 }
 
 // NewBlockMask builds a block mask of sq x sk tokens by asking block once for every block of the grid.
@@ -25,99 +35,79 @@ func NewBlockMask(batch, heads, sq, sk, blockQ, blockK int, block func(b, h, row
 	if err := checkBlockSize(blockQ, blockK); err != nil {
 		return nil, err
 	}
-	m := &BlockMask{BlockQ: blockQ, BlockK: blockK, Batch: batch, Heads: heads,
-		RowBlocks: ceilDiv(sq, blockQ), KeyBlocks: ceilDiv(sk, blockK), Start: []int32{0}}
+	a, err := newBlockAssembler(batch, heads, sq, sk, blockQ, blockK)
+	if err != nil {
+		return nil, err
+	}
 	for b := range batch {
 		for h := range heads {
-			for r := range m.RowBlocks {
-				for c := range m.KeyBlocks {
-					listed, full := block(b, h, r, c)
-					if !listed {
-						continue
+			for r := range a.m.RowBlocks {
+				for c := range a.m.KeyBlocks {
+					if listed, full := block(b, h, r, c); listed {
+						a.list(r, c, full, -1)
 					}
-					m.Keys = append(m.Keys, int32(c))
-					m.Full = append(m.Full, full && (r+1)*blockQ <= sq && (c+1)*blockK <= sk)
 				}
-				m.Start = append(m.Start, int32(len(m.Keys)))
+				if err := a.endRow(); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
-	return m, nil
+	return a.m, nil
+}
+
+// entries is the range of the list of row block r for (b, h), with broadcasting over batch and heads.
+func (m *BlockMask) entries(b, h, r int) (lo, hi int) {
+	n := (min(b, m.Batch-1)*m.Heads+min(h, m.Heads-1))*m.RowBlocks + r
+	return int(m.Start[n]), int(m.Start[n+1])
 }
 
 // List is the list of row block r for (b, h), with broadcasting over batch and heads.
 func (m *BlockMask) List(b, h, r int) (keys []int32, full []bool) {
-	n := (min(b, m.Batch-1)*m.Heads+min(h, m.Heads-1))*m.RowBlocks + r
-	lo, hi := m.Start[n], m.Start[n+1]
+	lo, hi := m.entries(b, h, r)
 	return m.Keys[lo:hi], m.Full[lo:hi]
 }
 
-// Listed reports whether row i of (b, h) lists the block of key j.
+// Tiles has one number for each entry of List: its tile of Bits, or -1. It is nil when no entry of m has one.
+func (m *BlockMask) Tiles(b, h, r int) []int32 {
+	if m.Tile == nil {
+		return nil
+	}
+	lo, hi := m.entries(b, h, r)
+	return m.Tile[lo:hi]
+}
+
+// RowWords is the number of words that one row of a tile takes.
+func (m *BlockMask) RowWords() int { return ceilDiv(m.BlockK, 32) }
+
+// TileRow is row i of a tile of Bits, i from 0 to BlockQ-1.
+func (m *BlockMask) TileRow(tile int32, i int) []uint32 {
+	words := m.RowWords()
+	at := (int(tile)*m.BlockQ + i) * words
+	return m.Bits[at : at+words]
+}
+
+// Listed reports whether the mask lets row i of (b, h) see key j: the block of the pair is listed, and its
+// tile, if it has one, keeps the pair.
 func (m *BlockMask) Listed(b, h, i, j int) bool {
-	keys, _ := m.List(b, h, i/m.BlockQ)
-	want := int32(j / m.BlockK)
-	lo, hi := 0, len(keys)
-	for lo < hi {
-		if mid := (lo + hi) / 2; keys[mid] < want {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+	lo, hi := m.entries(b, h, i/m.BlockQ)
+	e, found := slices.BinarySearch(m.Keys[lo:hi], int32(j/m.BlockK))
+	if !found {
+		return false
 	}
-	return lo < len(keys) && keys[lo] == want
+	if e += lo; m.Tile == nil || m.Tile[e] < 0 {
+		return true
+	}
+	j %= m.BlockK
+	return m.TileRow(m.Tile[e], i%m.BlockQ)[j/32]>>(j%32)&1 != 0
 }
 
-// check validates the lists against the problem's sizes.
-func (m *BlockMask) check(batch, heads, sq, sk int) error {
-	if m == nil {
-		return &ArgError{"Blocks", "missing"}
-	}
-	if err := checkBlockSize(m.BlockQ, m.BlockK); err != nil {
-		return err
-	}
-	if m.Batch != 1 && m.Batch != batch {
-		return &ShapeError{"Blocks", "batch", m.Batch, fmt.Sprintf("1 or %d", batch)}
-	}
-	if m.Heads != 1 && m.Heads != heads {
-		return &ShapeError{"Blocks", "heads", m.Heads, fmt.Sprintf("1 or %d", heads)}
-	}
-	if want := ceilDiv(sq, m.BlockQ); m.RowBlocks != want {
-		return &ShapeError{"Blocks", "row blocks", m.RowBlocks, fmt.Sprint(want)}
-	}
-	if want := ceilDiv(sk, m.BlockK); m.KeyBlocks != want {
-		return &ShapeError{"Blocks", "key blocks", m.KeyBlocks, fmt.Sprint(want)}
-	}
-	lists := m.Batch * m.Heads * m.RowBlocks
-	if want := float64(m.Batch)*float64(m.Heads)*float64(m.RowBlocks) + 1; float64(len(m.Start)) != want {
-		return &ShapeError{"Blocks", "length of Start", len(m.Start), fmt.Sprintf("%.0f", want)}
-	}
-	if len(m.Full) != len(m.Keys) || m.Start[0] != 0 || int(m.Start[lists]) != len(m.Keys) {
-		return &ArgError{"Blocks", "Start, Keys and Full do not agree"}
-	}
-	for n := range lists {
-		lo, hi := m.Start[n], m.Start[n+1]
-		if hi < lo || int(hi) > len(m.Keys) {
-			return &ArgError{"Blocks", fmt.Sprintf("Start falls at list %d", n)}
-		}
-		rowEdge := (n%m.RowBlocks+1)*m.BlockQ > sq
-		for e := lo; e < hi; e++ {
-			k := m.Keys[e]
-			if k < 0 || int(k) >= m.KeyBlocks || e > lo && k <= m.Keys[e-1] {
-				return &ArgError{"Blocks", fmt.Sprintf("list %d: key block %d is out of order or out of range 0 to %d", n, k, m.KeyBlocks-1)}
-			}
-			if m.Full[e] && (rowEdge || (int(k)+1)*m.BlockK > sk) {
-				return &ArgError{"Blocks", fmt.Sprintf("list %d: key block %d crosses the edge and must be partial", n, k)}
-			}
-		}
-	}
-	return nil
-}
-
-func checkBlockSize(blockQ, blockK int) error {
-	if blockQ < 1 || blockQ > MaxSequence || blockK < 1 || blockK > MaxSequence {
-		return &ShapeError{"Blocks", "block size", [2]int{blockQ, blockK}, fmt.Sprintf("1 to %d", MaxSequence)}
-	}
-	return nil
+// UnderMasks is m with every block partial, so that a boolean or a tree mask may hide pairs in any of them.
+// The lists are shared with m.
+func (m *BlockMask) UnderMasks() *BlockMask {
+	u := *m
+	u.Full = make([]bool, len(m.Full))
+	return &u
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -23,7 +23,7 @@ func TestBlockMask(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.check(batch, heads, sq, sk); err != nil {
+		if err := m.Check(batch, heads, sq, sk); err != nil {
 			t.Fatal(err)
 		}
 		for b := range batch {
@@ -61,10 +61,10 @@ func TestBlockMaskSizes(t *testing.T) {
 		}
 	}
 	huge := &BlockMask{BlockQ: 1, BlockK: 1, Batch: 1 << 20, Heads: 1 << 16, RowBlocks: 1 << 28, KeyBlocks: 1, Start: []int32{0}}
-	if err := huge.check(1<<20, 1<<16, 1<<28, 1); !errors.Is(err, ErrInvalid) {
+	if err := huge.Check(1<<20, 1<<16, 1<<28, 1); !errors.Is(err, ErrInvalid) {
 		t.Errorf("2^64 lists in one number: %v", err)
 	}
-	if err := (*BlockMask)(nil).check(1, 1, 1, 1); !errors.Is(err, ErrInvalid) {
+	if err := (*BlockMask)(nil).Check(1, 1, 1, 1); !errors.Is(err, ErrInvalid) {
 		t.Errorf("no mask: %v", err)
 	}
 }

@@ -195,9 +195,12 @@ func (f *fuzzSource) blocks(score [4]int) *BlockMask {
 		if f.byte()%8 == 1 {
 			m.Start[f.upTo(len(m.Start)-1)] = int32(f.int())
 		}
+		if f.byte()%4 == 1 {
+			m.Tile, m.Bits = f.list(len(m.Keys), 3), make([]uint32, f.upTo(3)*m.BlockQ)
+		}
 		return m
 	}
-	m := &BlockMask{BlockQ: f.int(), BlockK: f.int(), Batch: f.int(), Heads: f.int(), RowBlocks: f.int(), KeyBlocks: f.int(), Start: f.list(f.upTo(3), 4), Keys: f.list(f.upTo(3), 4)}
+	m := &BlockMask{BlockQ: f.int(), BlockK: f.int(), Batch: f.int(), Heads: f.int(), RowBlocks: f.int(), KeyBlocks: f.int(), Start: f.list(f.upTo(3), 4), Keys: f.list(f.upTo(3), 4), Tile: f.list(f.upTo(3), 4), Bits: make([]uint32, f.upTo(8))}
 	for range f.byte() % 6 {
 		m.Full = append(m.Full, f.bool())
 	}

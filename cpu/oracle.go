@@ -69,21 +69,26 @@ func OracleRows(op vkattn.Attention, args *vkattn.Args, rows []Row) (*Result, er
 
 // row is attention for row i of head h, into O.
 func (p *problem) row(s sequence, h, i int, O []float64) (L float64, visible int) {
-	q := p.query(s, h, i)
-	K, V := p.keys(s, h), p.values(s, h)
-	S := p.scaled(q, K)
-	p.shawKeys(S, q, s, i)
-	p.cap(S)
-	p.alibi(S, s, h, i)
-	p.bias(S, s, h, i)
-	mask := p.mask(s, h, i, len(S))
-	P, L := p.softmax(S, mask, s, h)
-	output(O, P, V, mask)
-	p.shawValues(O, P, mask, s, i)
+	mask := p.mask(s, h, i, s.sk)
+	L = p.attend(s, h, i, mask, O)
 	for _, keep := range mask {
 		if keep {
 			visible++
 		}
 	}
 	return L, visible
+}
+
+// attend is attention for row i of head h over the keys that mask keeps, into O.
+func (p *problem) attend(s sequence, h, i int, mask []bool, O []float64) (L float64) {
+	q := p.query(s, h, i)
+	S := p.scaled(q, p.keys(s, h))
+	p.shawKeys(S, q, s, i)
+	p.cap(S)
+	p.alibi(S, s, h, i)
+	p.bias(S, s, h, i)
+	P, L := p.softmax(S, mask, s, h)
+	output(O, P, p.values(s, h), mask)
+	p.shawValues(O, P, mask, s, i)
+	return L
 }

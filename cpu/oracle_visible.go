@@ -26,7 +26,7 @@ func (p *problem) visible(s sequence, h, i, j int) bool {
 	return boolean && tree && bias && p.listed(s, h, i, j) && chunk && causal && window
 }
 
-// listed reports whether the block mask, if there is one, lists the block of (i, j).
+// listed reports whether the block mask, if there is one, lists the block of (i, j) and keeps the pair.
 func (p *problem) listed(s sequence, h, i, j int) bool {
 	m := p.args.Blocks
 	if m == nil {
@@ -34,7 +34,16 @@ func (p *problem) listed(s sequence, h, i, j int) bool {
 	}
 	b := s.index % m.Batch // Batch and Heads are 1 or the problem's
 	n := (b*m.Heads+h%m.Heads)*m.RowBlocks + i/m.BlockQ
-	return slices.Contains(m.Keys[m.Start[n]:m.Start[n+1]], int32(j/m.BlockK))
+	e := slices.Index(m.Keys[m.Start[n]:m.Start[n+1]], int32(j/m.BlockK))
+	if e < 0 {
+		return false
+	}
+	if m.Tile == nil || m.Tile[int(m.Start[n])+e] < 0 {
+		return true
+	}
+	tile, row, key := int(m.Tile[int(m.Start[n])+e]), i%m.BlockQ, j%m.BlockK
+	words := (m.BlockK + 31) / 32
+	return m.Bits[(tile*m.BlockQ+row)*words+key/32]&(1<<(key%32)) != 0
 }
 
 // global reports whether the token at an absolute position is in the list of global tokens.

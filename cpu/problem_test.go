@@ -151,6 +151,14 @@ func newRun(rng *rand.Rand, op vkattn.Attention) *run {
 		a.Blocks, err = vkattn.NewBlockMask(batch, heads, sq, sk, sizes[rng.IntN(4)], sizes[rng.IntN(4)], func(b, h, row, key int) (bool, bool) {
 			return rng.IntN(2) == 0, a.Mask.Mem == nil && a.Tree.Mem == nil && rng.IntN(2) == 0
 		})
+		if err == nil && rng.IntN(2) == 0 { // blocks with pairs of their own
+			m := a.Blocks
+			var some *vkattn.BlockMask
+			some, err = vkattn.MaskGrid{SeqQ: sq, SeqK: sk, BlockQ: m.BlockQ, BlockK: m.BlockK, Batch: batch, Heads: heads}.Predicate(func(_, _, _, _ int) bool { return rng.IntN(3) > 0 }, nil)
+			if err == nil {
+				a.Blocks, err = m.Intersect(some)
+			}
+		}
 		if err != nil {
 			panic(err)
 		}

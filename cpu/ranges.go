@@ -3,10 +3,12 @@ package cpu
 import "github.com/vkattn/vkattn"
 
 // keyRange is a range [lo, hi) of keys that a row tile visits. full says that the boolean and tree masks
-// hide nothing in it.
+// hide nothing in it. A range of a block that has pairs of its own has their tile, and the block's first key.
 type keyRange struct {
 	lo, hi int
 	full   bool
+	tile   int32 // of the block mask, or -1
+	block  int
 }
 
 // nearKeys is the widest gap between two ranges that is cheaper to score and hide than to skip.
@@ -21,12 +23,13 @@ func (c *call) keyRanges(dst []keyRange, spans []vkattn.Span, s *vkattn.Sequence
 			if n := len(dst); n > 0 && sp.Lo-dst[n-1].hi <= nearKeys {
 				dst[n-1].hi = sp.Hi
 			} else {
-				dst = append(dst, keyRange{sp.Lo, sp.Hi, false})
+				dst = append(dst, keyRange{lo: sp.Lo, hi: sp.Hi, tile: -1})
 			}
 		}
 		return dst
 	}
 	keys, full := m.List(s.Index, h, i0/m.BlockQ)
+	tiles := m.Tiles(s.Index, h, i0/m.BlockQ)
 	n := 0
 	for e, key := range keys {
 		lo, hi := int(key)*m.BlockK, (int(key)+1)*m.BlockK
@@ -34,8 +37,11 @@ func (c *call) keyRanges(dst []keyRange, spans []vkattn.Span, s *vkattn.Sequence
 			n++
 		}
 		for at := n; at < len(spans) && spans[at].Lo < hi; at++ {
-			r := keyRange{max(lo, spans[at].Lo), min(hi, spans[at].Hi), full[e]}
-			if last := len(dst) - 1; last >= 0 && dst[last].hi == r.lo && dst[last].full == r.full {
+			r := keyRange{max(lo, spans[at].Lo), min(hi, spans[at].Hi), full[e], -1, lo}
+			if tiles != nil {
+				r.tile = tiles[e]
+			}
+			if last := len(dst) - 1; last >= 0 && dst[last].hi == r.lo && dst[last].full == r.full && dst[last].tile < 0 && r.tile < 0 {
 				dst[last].hi = r.hi
 			} else {
 				dst = append(dst, r)

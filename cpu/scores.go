@@ -16,19 +16,21 @@ func (c *call) plain(full bool) bool {
 
 // transform turns rows [r0, r1) of s, raw products of the rows of u with the keys from j0, into scores, and
 // returns the factor by which they are still to be multiplied.
-func (w *worker) transform(c *call, u *unit, s blas32.General, j0 int, full bool, r0, r1 int) (scale float32) {
-	plain := c.plain(full)
+func (w *worker) transform(c *call, u *unit, s blas32.General, keys *keyRange, j0, r0, r1 int) (scale float32) {
+	plain := c.plain(keys.full)
 	for r := r0; r < r1; r++ {
 		n, h := r/len(u.heads), u.heads[r%len(u.heads)]
 		v := w.rows[n]
-		if plain && v.seesAll(j0, j0+s.Cols) {
-			continue
-		}
 		x := s.Data[r*s.Stride : r*s.Stride+s.Cols]
-		if plain {
+		switch {
+		case !plain:
+			c.transform(x, u.seq, v, h, u.i0+n, j0, keys.full)
+		case !v.seesAll(j0, j0+s.Cols):
 			v.hide(x, u.seq, u.i0+n, j0) // -inf times scale is -inf
-		} else {
-			c.transform(x, u.seq, v, h, u.i0+n, j0, full)
+		}
+		if keys.tile >= 0 {
+			m := c.args.Blocks
+			keepBits(x, m.TileRow(keys.tile, (u.i0+n)%m.BlockQ), j0-keys.block)
 		}
 	}
 	if plain {
@@ -93,6 +95,15 @@ func bias(x, b []float32, stride int) {
 			x[j] = negInf
 		} else {
 			x[j] += v
+		}
+	}
+}
+
+// keepBits hides the keys whose bit is 0. The bit of x[j] is bit at+j.
+func keepBits(x []float32, bits []uint32, at int) {
+	for j := range x {
+		if bits[(at+j)/32]>>((at+j)%32)&1 == 0 {
+			x[j] = negInf
 		}
 	}
 }

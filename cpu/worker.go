@@ -107,7 +107,8 @@ func (w *worker) packQ(c *call, u *unit) blas32.General {
 // keys takes the visited keys of [lo, hi) into w.part, tile by tile. any says whether there were some.
 func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bool, err error) {
 	_, step := w.kernel.tile()
-	for _, r := range w.ranges {
+	for n := range w.ranges {
+		r := &w.ranges[n]
 		for j0, j1 := max(lo, r.lo), 0; j0 < min(hi, r.hi); j0 = j1 {
 			if err := ctx.Err(); err != nil {
 				return false, err
@@ -116,26 +117,26 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 			if w.rows[0].hi < j1 { // a smaller step wastes less at the diagonal: 4% of a causal call of 1,024 tokens
 				j1 = min(j0+step/2, j1)
 			}
-			w.tile(c, u, j0, j1, r.full, j1 < r.hi)
+			w.tile(c, u, r, j0, j1)
 			any = true
 		}
 	}
 	return any, nil
 }
 
-// tile takes keys [j0, j1) into w.part. more says that those right after them are next.
-func (w *worker) tile(c *call, u *unit, j0, j1 int, full, more bool) {
+// tile takes keys [j0, j1) of a range into w.part.
+func (w *worker) tile(c *call, u *unit, keys *keyRange, j0, j1 int) {
 	r0, r1 := w.rowRange(u, j0, j1)
 	if r0 == r1 {
 		return
 	}
-	_, keys := w.kernel.tile()
+	_, stride := w.kernel.tile()
 	n := j1 - j0
-	s := blas32.General{Rows: u.rows(), Cols: n, Stride: keys, Data: w.s}
+	s := blas32.General{Rows: u.rows(), Cols: n, Stride: stride, Data: w.s}
 	v := c.valueTile(u, j0, n)
-	w.kernel.ahead(v, more)
+	w.kernel.ahead(v, j1 < keys.hi) // those right after them are next
 	w.kernel.scores(s, c.keyTile(u, j0, n), r0, r1)
-	scale := w.transform(c, u, s, j0, full, r0, r1)
+	scale := w.transform(c, u, s, keys, j0, r0, r1)
 	w.kernel.softmax(&w.part, s, scale, r0, r1)
 	if !w.kernel.accumulate(&w.part, s, v, r0, r1) {
 		w.kernel.accumulate(&w.part, s, w.finiteValues(v), r0, r1)

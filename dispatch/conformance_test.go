@@ -59,3 +59,13 @@ func TestClosedBackend(t *testing.T) {
 func TestBadInputs(t *testing.T) {
 	attntest.BadInputs(t, open(t, dispatch.Config{CacheDir: "off"}))
 }
+
+// TestPatterns: key tiles lie at the same places whatever is listed, so that a block mask and the dense mask of its
+// pattern give the same bits.
+func TestPatterns(t *testing.T) {
+	for _, kernel := range []string{"", "standard"} {
+		t.Run("kernel "+kernel, func(t *testing.T) {
+			attntest.RunPatterns(t, open(t, dispatch.Config{CacheDir: "off", Kernel: kernel}), true)
+		})
+	}
+}

@@ -89,7 +89,7 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 		return fmt.Errorf("%d bytes of shared memory, reported as %d", shared, ch.shared)
 	case !pow2(k.Lanes) || k.Lanes > 32:
 		return fmt.Errorf("%d lanes", k.Lanes)
-	case !pow2(k.Rows) || k.Rows > 8 || k.Rows > 2*k.Lanes:
+	case !pow2(k.Rows) || k.Rows > 16 || k.Rows > 2*k.Lanes:
 		return fmt.Errorf("%d rows for %d lanes", k.Rows, k.Lanes)
 	case k.Invocations == 0 || k.Invocations%k.Lanes != 0:
 		return fmt.Errorf("%d invocations for %d lanes", k.Invocations, k.Lanes)

@@ -42,7 +42,7 @@ which of them ran it, how, why there, how long it took and how exact the answer 
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no notes and no progress on stderr")
 	root.SetGlobalNormalizationFunc(aliases)
 	root.SetUsageFunc(groupedUsage)
-	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newVerify(a), newBench(a), newTune(a), newCompare(a), newReport(a), newVersion(a))
+	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newMask(a), newVerify(a), newBench(a), newTune(a), newCompare(a), newReport(a), newVersion(a))
 	return root
 }
 

@@ -251,6 +251,16 @@ func badCalls() []BadInput {
 	block("block list not ascending", func(m *vkattn.BlockMask) { m.Keys[0] = 1 })
 	block("negative key block", func(m *vkattn.BlockMask) { m.Keys[0] = -1 })
 	block("block flags missing", func(m *vkattn.BlockMask) { m.Full = m.Full[:5] })
+	partial := func(m *vkattn.BlockMask, tile int32, words int) {
+		clear(m.Full)
+		m.Tile, m.Bits = make([]int32, len(m.Keys)), make([]uint32, words)
+		m.Tile[0] = tile
+	}
+	block("block tile beyond the bits", func(m *vkattn.BlockMask) { partial(m, 1, 8) })
+	block("negative block tile", func(m *vkattn.BlockMask) { partial(m, -2, 8) })
+	block("block bits cut off", func(m *vkattn.BlockMask) { partial(m, 0, 7) })
+	block("block tiles missing", func(m *vkattn.BlockMask) { partial(m, 0, 8); m.Tile = m.Tile[1:] })
+	block("full block with a tile", func(m *vkattn.BlockMask) { partial(m, 0, 8); m.Full[0] = true })
 	block("block starts missing", func(m *vkattn.BlockMask) { m.Start = m.Start[:2] })
 	callWith("full block that the mask opposes", "Blocks", vkattn.WithBlocks|vkattn.WithMask, func(a *vkattn.Args) {
 		a.Mask.Mem.(*vkattn.Host).Bytes()[a.Mask.Index(1, 3, 15, 23)] = 0

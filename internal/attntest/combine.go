@@ -90,7 +90,7 @@ var ingredients = []ingredient{
 	{"scale", "", nil, func(r *rand.Rand, s *spec) { s.op.Scale = vkattn.Num(pick(r, 0.1, -0.25, 0, 0.3)) }},
 	{"blocks", "", nil, func(r *rand.Rand, s *spec) {
 		size := pick(r, [2]int{16, 16}, [2]int{32, 32}, [2]int{48, 48}, [2]int{7, 7}, [2]int{64, 64}, [2]int{128, 128}, [2]int{64, 16})
-		s.blocks = &blockSpec{size[0], size[1], r.IntN(2) == 0, r.IntN(2) == 0, 0.7}
+		s.blocks = &blockSpec{q: size[0], k: size[1], perBatch: r.IntN(2) == 0, perHead: r.IntN(2) == 0, density: 0.7, pairs: pick(r, 0, 0.6)}
 	}},
 	{"strided", "", nil, func(r *rand.Rand, s *spec) {
 		l := pick(r, bshd, layout{order: "sbh"}, layout{order: "bsh", pad: [3]int{4, 8, 4}}, layout{order: "bhs", pad: [3]int{1, 0, 2}}, layout{order: "bhs", offset: 1})

@@ -19,3 +19,9 @@ func TestCPUBadInputs(t *testing.T) {
 }
 
 func TestCPUClosed(t *testing.T) { Closed(t, cpu.New(cpu.Config{})) }
+
+func TestCPUPatterns(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunPatterns(t, b, false)
+}

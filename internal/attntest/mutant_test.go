@@ -3,6 +3,7 @@ package attntest
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/vkattn/vkattn"
 )
@@ -68,6 +69,7 @@ var mutations = map[mutation]string{
 	"block-shifted":               "shifts the block mask by one key block",
 	"block-full-skips-causal":     "skips masks by position in full blocks",
 	"block-partial-skips-mask":    "skips the boolean mask in partial blocks",
+	"block-pairs-ignored":         "keeps all pairs of a block that has its own",
 	"block-batch-ignored":         "uses the lists of the first sequence",
 	"scale-by-value-size":         "defaults to 1/sqrt(Dv)",
 	"scale-zero-is-unset":         "takes a scale of 0 for the default",
@@ -288,6 +290,12 @@ func (r *naiveRun) visible(v *view, h, i, j int) bool {
 		}
 		var found bool
 		full, found = r.p.blockAt(b, h, i, key)
+		if r.is("block-pairs-ignored") {
+			all := *args.Blocks
+			all.Tile = nil
+			keys, _ := all.List(b, h, i/all.BlockQ)
+			found = slices.Contains(keys, int32(key/all.BlockK))
+		}
 		if !found {
 			return false
 		}

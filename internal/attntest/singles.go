@@ -297,6 +297,22 @@ func (l *lister) blockMasks() {
 		l.add("blocks", fmt.Sprintf("%dx%d", b[0], b[1]), size(1, 130, 200), dims(32, 32), heads(2, 1, 1), blocks(b[0], b[1], false, false, 0.5))
 		l.add("blocks", fmt.Sprintf("%dx%d-mask", b[0], b[1]), size(1, 100, 130), heads(2, 2, 2), blocks(b[0], b[1], false, true, 0.6), boolMask("b", "blocky", 0, 0))
 	}
+	for _, b := range [][2]int{{16, 16}, {64, 64}, {7, 33}, {1, 64}, {48, 100}, {128, 32}} {
+		l.add("blocks", fmt.Sprintf("%dx%d-pairs", b[0], b[1]), size(1, 130, 200), dims(32, 32), heads(2, 1, 1), blocks(b[0], b[1], false, false, 0.6), pairs(0.5))
+	}
+	l.add("blocks", "pairs-per-head-and-batch", size(2, 65, 100), dims(32, 32), heads(4, 2, 2), blocks(16, 24, true, true, 0.6), pairs(0.1))
+	l.add("blocks", "pairs-mask", size(2, 65, 100), dims(32, 32), heads(2, 2, 2), blocks(16, 16, false, true, 0.6), pairs(0.5), boolMask("b", "blocky", 0, 0))
+	l.add("blocks", "pairs-causal", size(1, 100, 130), dims(64, 64), heads(2, 1, 1), blocks(32, 32, false, true, 0.6), pairs(0.4), causal)
+	l.add("blocks", "pairs-decode", size(2, 1, 400), dims(64, 64), heads(8, 2, 2), blocks(64, 64, true, false, 0.5), pairs(0.2))
+	l.add("blocks", "pairs-varlen", packed([]int{40, 0, 70}, []int{64, 10, 70}, 3), dims(32, 32), blocks(16, 16, true, false, 0.6), pairs(0.5))
+	l.add("blocks", "pairs-keylen", size(2, 33, 130), dims(32, 32), blocks(16, 32, false, false, 0.6), pairs(0.5), keyLengths(100, 31))
+	for n, p := range Patterns() {
+		sk := [2]int{65, 100}[n%2]
+		if p.Self {
+			sk = 65
+		}
+		l.add("blocks", "pattern "+p.Name, size(max(p.Batch, 1), 65, sk), dims(32, 32), heads(max(p.Heads, 1), max(p.Heads, 1), 1), sparse(p, []int{16, 64, 24}[n%3], []int{16, 32, 64}[n%3]))
+	}
 	l.add("blocks", "per-head-and-batch", size(2, 65, 100), dims(32, 32), heads(4, 2, 2), blocks(16, 16, true, true, 0.5))
 	l.add("blocks", "none-listed", size(1, 65, 100), dims(32, 32), blocks(16, 16, false, false, 0))
 	l.add("blocks", "all-listed", size(1, 65, 100), dims(32, 32), blocks(32, 32, false, false, 1))

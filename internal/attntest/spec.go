@@ -80,6 +80,8 @@ type blockSpec struct {
 	q, k              int
 	perBatch, perHead bool
 	density           float64 // of listed blocks
+	pairs             float64 // chance of a pair in a block that is not full; 0: all of them
+	pattern           *Pattern
 }
 
 type mod func(*spec)
@@ -153,7 +155,17 @@ func biasTable(zero, kind string, pad, shift int) mod {
 }
 
 func blocks(q, k int, perBatch, perHead bool, density float64) mod {
-	return func(s *spec) { s.blocks = &blockSpec{q, k, perBatch, perHead, density} }
+	return func(s *spec) {
+		s.blocks = &blockSpec{q: q, k: k, perBatch: perBatch, perHead: perHead, density: density}
+	}
+}
+
+// pairs gives the blocks that are not full pairs of their own.
+func pairs(chance float64) mod { return func(s *spec) { s.blocks.pairs = chance } }
+
+// sparse is the block mask of a pattern, with as many sequences and heads as it has.
+func sparse(p Pattern, q, k int) mod {
+	return func(s *spec) { s.blocks = &blockSpec{q: q, k: k, pattern: &p} }
 }
 
 // place gives the named tensors ("Q K V Out LSE") a layout.
@@ -400,6 +412,13 @@ func (s *spec) perHead(p *Problem, r *rand.Rand) {
 }
 
 func (s *spec) blockMask(p *Problem, score [4]int, r *rand.Rand) *vkattn.BlockMask {
+	if c := s.blocks.pattern; c != nil {
+		m, err := c.Build(vkattn.MaskGrid{SeqQ: score[2], SeqK: score[3], BlockQ: s.blocks.q, BlockK: s.blocks.k, Batch: c.Batch, Heads: c.Heads})
+		if err != nil {
+			panic(err)
+		}
+		return m
+	}
 	b, h := 1, 1
 	if s.blocks.perBatch {
 		b = score[0]
@@ -430,10 +449,32 @@ func (s *spec) blockMask(p *Problem, score [4]int, r *rand.Rand) *vkattn.BlockMa
 		}
 		return true, r.IntN(4) != 0 && full(b, h, row, key)
 	})
+	if err == nil && s.blocks.pairs > 0 {
+		m, err = s.thin(m, score, r)
+	}
 	if err != nil {
 		panic(err)
 	}
 	return m
+}
+
+// thin leaves some pairs in the blocks that are not full.
+func (s *spec) thin(m *vkattn.BlockMask, score [4]int, r *rand.Rand) (*vkattn.BlockMask, error) {
+	g := vkattn.MaskGrid{SeqQ: score[2], SeqK: score[3], BlockQ: m.BlockQ, BlockK: m.BlockK, Batch: m.Batch, Heads: m.Heads}
+	some, err := g.Predicate(func(_, _, _, _ int) bool { return r.Float64() < s.blocks.pairs }, func(b, h, i0, _, j0, _ int) vkattn.BlockKind {
+		keys, full := m.List(b, h, i0/m.BlockQ)
+		switch e := slices.Index(keys, int32(j0/m.BlockK)); {
+		case e < 0:
+			return vkattn.BlockHidden
+		case full[e] || r.IntN(4) == 0:
+			return vkattn.BlockFull
+		}
+		return vkattn.BlockMixed
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m.Intersect(some)
 }
 
 // plantNaN puts one NaN where some row sees it: in the last live row of the tensor.

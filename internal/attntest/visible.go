@@ -95,7 +95,7 @@ func (p *Problem) tables(v *view, h, i, j int) bool {
 		(!a.With.Has(vkattn.WithBias) || !math.IsInf(float64(p.floatAt(args.Bias, v.index, h, i, j)), -1))
 }
 
-// listed looks block (i, j) up by a linear walk over the lists.
+// listed looks block (i, j) up by a linear walk over the lists, and the pair up in the block's tile.
 func (p *Problem) listed(b, h, i, j int) bool {
 	_, found := p.blockAt(b, h, i, j)
 	return found
@@ -113,9 +113,15 @@ func (p *Problem) blockAt(b, h, i, j int) (full, found bool) {
 	}
 	n = n*m.RowBlocks + i/m.BlockQ
 	for e := m.Start[n]; e < m.Start[n+1]; e++ {
-		if int(m.Keys[e]) == j/m.BlockK {
+		if int(m.Keys[e]) != j/m.BlockK {
+			continue
+		}
+		if m.Tile == nil || m.Tile[e] < 0 {
 			return m.Full[e], true
 		}
+		words := (m.BlockK + 31) / 32
+		bit := ((int(m.Tile[e])*m.BlockQ+i%m.BlockQ)*words)*32 + j%m.BlockK
+		return false, m.Bits[bit/32]>>(bit%32)&1 == 1
 	}
 	return false, false
 }
