@@ -1,16 +1,18 @@
 package vkattn
 
-import (
-	"math/bits"
-)
+import "math/bits"
 
 // Density is the share of the grid's blocks that are listed, from 0 to 1: what a kernel that skips whole blocks
 // still has to do. A grid without blocks has density 0.
 func (m *BlockMask) Density() float64 {
-	if m == nil || len(m.Keys) == 0 {
+	if m == nil {
 		return 0
 	}
-	return float64(len(m.Keys)) / (float64(m.Batch) * float64(m.Heads) * float64(m.RowBlocks) * float64(m.KeyBlocks))
+	grid := float64(m.Batch) * float64(m.Heads) * float64(m.RowBlocks) * float64(m.KeyBlocks)
+	if grid <= 0 {
+		return 0
+	}
+	return float64(len(m.Keys)) / grid
 }
 
 // Pairs is the exact number of pairs (i, j) inside of sq x sk that the mask keeps, summed over the Batch x Heads
