@@ -25,6 +25,7 @@ type Args struct {
 	Tree       Tensor // [B, 1, Sq, Sk] Bool, strides of 0 broadcast
 	Slopes     Tensor // [B, HeadsQ, 1, 1] float32
 	SinkLogits Tensor // [B, HeadsQ, 1, 1] float32
+	Relative   Tensor // [B, HeadsQ, 1, 2R+1] float32: entry min(max(j-i-off, -R), R) + R is added, -inf hides; see RelativeBias
 
 	CuSeqQ, CuSeqK []int32    // packed: B+1 exclusive prefix sums of the lengths, from 0
 	KeyLengths     []int32    // B numbers: sequence b has Sk = KeyLengths[b] keys, at most K's sequence axis
@@ -89,6 +90,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		scoreB, scoreQ, scoreK = len(seqs), a.SeqQ, a.SeqK
 	}
 	perHead := [4]int{scoreB, a.HeadsQ, 1, 1}
+	relative := [4]int{scoreB, a.HeadsQ, 1, args.Relative.Shape[3] | 1} // an odd number of distances
 	score := [4]int{scoreB, a.HeadsQ, scoreQ, scoreK}
 	tree := [4]int{scoreB, 1, scoreQ, scoreK}
 	for _, t := range []struct {
@@ -109,6 +111,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		{"Tree", args.Tree, Bool, tree, false, a.With.Has(WithTree)},
 		{"Slopes", args.Slopes, Float32, perHead, false, a.With.Has(WithALiBi)},
 		{"SinkLogits", args.SinkLogits, Float32, perHead, false, a.With.Has(WithSinkLogits)},
+		{"Relative", args.Relative, Float32, relative, false, a.With.Has(WithRelative)},
 	} {
 		if !t.need {
 			if t.t.Given() {
@@ -116,8 +119,8 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 			}
 			continue
 		}
-		if (t.name == "Slopes" || t.name == "SinkLogits") && t.t.Shape[0] == 1 {
-			t.t = t.t.Broadcast(scoreB, t.t.Shape[1], 1, 1)
+		if (t.name == "Slopes" || t.name == "SinkLogits" || t.name == "Relative") && t.t.Shape[0] == 1 {
+			t.t = t.t.Broadcast(scoreB, t.t.Shape[1], t.t.Shape[2], t.t.Shape[3])
 		}
 		if err := t.t.check(t.name, t.typ, t.shape, t.write); err != nil {
 			return nil, err
@@ -328,7 +331,7 @@ func checkOverlap(args *Args) error {
 		name string
 		t    Tensor
 	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Bias", args.Bias}, {"Mask", args.Mask},
-		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}}
+		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}, {"Relative", args.Relative}}
 	for _, in := range inputs {
 		if args.Out.overlaps(in.t) {
 			return &ArgError{"Out", "overlaps " + in.name}
@@ -358,7 +361,7 @@ func (a *Args) unused(op Op) error {
 
 		{"LSE", a.LSE.Given(), attention}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
 		{"Tree", a.Tree.Given(), attention}, {"Slopes", a.Slopes.Given(), attention},
-		{"SinkLogits", a.SinkLogits.Given(), attention}, {"KeyLengths", a.KeyLengths != nil, attention},
+		{"SinkLogits", a.SinkLogits.Given(), attention}, {"Relative", a.Relative.Given(), attention}, {"KeyLengths", a.KeyLengths != nil, attention},
 		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
 		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
 		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},

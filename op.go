@@ -87,10 +87,11 @@ const (
 	WithPrefix                      // Args.Prefix, keys that causal never hides
 	WithGlobal                      // Args.Global, tokens that the window never hides
 	WithBlocks                      // Args.Blocks, a block mask
-	allWith        = WithBlocks<<1 - 1
+	WithRelative                    // Args.Relative, a bias by distance
+	allWith        = WithRelative<<1 - 1
 )
 
-var withNames = []string{"lse", "bias", "mask", "tree", "alibi", "sinks", "keylen", "prefix", "global", "blocks"}
+var withNames = []string{"lse", "bias", "mask", "tree", "alibi", "sinks", "keylen", "prefix", "global", "blocks", "relative"}
 
 // Has reports whether every input of x is in w.
 func (w With) Has(x With) bool { return w&x == x }
@@ -108,9 +109,9 @@ func (w With) String() string {
 // Attention is exact softmax attention, forward:
 //
 //	Out[b,h,i] = sum_j p_ij V[b,hv,j],  p = softmax over the visible j of
-//	s_ij = mask(bias_ij - slope_h |i+off-j| + cap(Scale * Q[b,h,i] . K[b,hk,j]))
+//	s_ij = mask(bias_ij + relative_h(j-i-off) - slope_h |i+off-j| + cap(Scale * Q[b,h,i] . K[b,hk,j]))
 //
-// The full order of operations is: scale, softcap, ALiBi, bias, mask, softmax with the sink logit in
+// The full order of operations is: scale, softcap, ALiBi, relative bias, bias, mask, softmax with the sink logit in
 // its denominator. A row with no visible key gives 0 and an LSE of -inf (the sink logit, if there is one).
 //
 // Sizes are capacities: a plan made for SeqQ and SeqK serves every call whose lengths are at most these.

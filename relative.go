@@ -14,11 +14,20 @@ func RelativeIndex(distance, k int) int { return min(max(distance, -k), k) + k }
 //
 //	bias[h, i, j] = Table[h][RelativeIndex(j - (i+off), K)]
 //
-// It takes 2K+1 numbers for each head, whatever the lengths. T5Buckets.Bias makes one.
+// It takes 2K+1 numbers for each head, whatever the lengths. T5Buckets.Bias makes one. Kernels look it up as they go:
+// see Args.
 type RelativeBias struct {
 	Heads int
 	K     int       // the distance from which on all are the same
 	Table []float32 // [Heads, 2K+1], contiguous
+}
+
+// Args is the table as Args.Relative, in host memory.
+func (r RelativeBias) Args() (Tensor, error) {
+	if err := r.check(); err != nil {
+		return Tensor{}, err
+	}
+	return BHSD(Float32s(r.Table), 1, r.Heads, 1, 2*r.K+1), nil
 }
 
 // Tensor writes the bias out for rows rows and keys keys, [1, Heads, rows, keys] in host memory; Broadcast

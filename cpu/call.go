@@ -10,7 +10,7 @@ type call struct {
 	groups [][]int // query heads that read the same key head and the same value head
 
 	q, k, v, out, lse, bias []float32
-	slopes, sinks           []float32
+	slopes, sinks, relative []float32
 	mask, tree              []byte
 	scale                   float32
 }
@@ -26,7 +26,7 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 		{"Q", args.Q, &c.q, nil}, {"K", args.K, &c.k, nil}, {"V", args.V, &c.v, nil}, {"Out", args.Out, &c.out, nil},
 		{"LSE", args.LSE, &c.lse, nil}, {"Bias", args.Bias, &c.bias, nil}, {"Mask", args.Mask, nil, &c.mask},
 		{"Tree", args.Tree, nil, &c.tree}, {"Slopes", args.Slopes, &c.slopes, nil},
-		{"SinkLogits", args.SinkLogits, &c.sinks, nil},
+		{"SinkLogits", args.SinkLogits, &c.sinks, nil}, {"Relative", args.Relative, &c.relative, nil},
 	})
 }
 
@@ -55,5 +55,6 @@ func (c *call) sees(s *vkattn.Sequence, h, i, j int) bool {
 		(c.mask == nil || c.mask[a.Mask.Index(s.Index, h, i, j)] != 0) &&
 		(c.tree == nil || c.tree[a.Tree.Index(s.Index, 0, i, j)] != 0) &&
 		(c.bias == nil || c.bias[a.Bias.Index(s.Index, h, i, j)] != negInf) &&
+		(c.relative == nil || c.relative[a.Relative.HeadIndex(s.Index, h)+vkattn.RelativeIndex(j-i-s.Rel, a.Relative.Shape[3]/2)] != negInf) &&
 		(a.Blocks == nil || a.Blocks.Listed(s.Index, h, i, j))
 }

@@ -37,7 +37,7 @@ func newProblem(op vkattn.Attention, args *vkattn.Args) (*problem, error) {
 		name string
 		t    vkattn.Tensor
 	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Bias", args.Bias}, {"Mask", args.Mask},
-		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}} {
+		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}, {"Relative", args.Relative}} {
 		if _, host := t.t.Mem.(*vkattn.Host); t.t.Given() && !host {
 			return nil, &vkattn.ArgError{Arg: t.name, Reason: "not in host memory, where the oracle reads"}
 		}

@@ -42,8 +42,13 @@ func (p *problem) alibi(S []float64, s sequence, h, i int) {
 	}
 }
 
-// bias is step 4: S_j += bias_ij.
+// bias is step 4: S_j += relative_h(position(j) - position(i)) + bias_ij.
 func (p *problem) bias(S []float64, s sequence, h, i int) {
+	if p.args.Relative.Given() {
+		for j := range S {
+			S[j] += p.byDistance(s, h, i, j)
+		}
+	}
 	t := p.args.Bias
 	if !t.Given() {
 		return
@@ -51,6 +56,14 @@ func (p *problem) bias(S []float64, s sequence, h, i int) {
 	for j := range S {
 		S[j] += p.read(t, t.Index(s.index, h, i, j))
 	}
+}
+
+// byDistance is relative_h(position(j) - position(i)).
+func (p *problem) byDistance(s sequence, h, i, j int) float64 {
+	t := p.args.Relative
+	reach := t.Shape[3] / 2
+	distance := p.keyPosition(j) - p.rowPosition(s, i)
+	return p.read(t, t.Index(min(s.index, t.Shape[0]-1), h, 0, min(max(distance, -reach), reach)+reach))
 }
 
 // mask is step 5: which keys row i sees.

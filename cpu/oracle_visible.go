@@ -15,6 +15,7 @@ func (p *problem) visible(s sequence, h, i, j int) bool {
 	boolean := !a.Mask.Given() || p.read(a.Mask, a.Mask.Index(s.index, h, i, j)) != 0
 	tree := !a.Tree.Given() || p.read(a.Tree, a.Tree.Index(s.index, 0, i, j)) != 0
 	bias := !a.Bias.Given() || p.read(a.Bias, a.Bias.Index(s.index, h, i, j)) != minusInf
+	bias = bias && (!a.Relative.Given() || p.byDistance(s, h, i, j) != minusInf)
 	chunk := op.Chunk == 0 || floorDiv(row, op.Chunk) == floorDiv(key, op.Chunk)
 
 	causal := !op.Causal || key <= row || key < s.prefix

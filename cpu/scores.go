@@ -10,7 +10,7 @@ import (
 // plain reports whether scores are scaled products under closed-form masks alone. full says that the boolean
 // and tree masks hide nothing.
 func (c *call) plain(full bool) bool {
-	return c.op.Softcap == 0 && c.slopes == nil && c.bias == nil && (full || c.mask == nil && c.tree == nil) &&
+	return c.op.Softcap == 0 && c.slopes == nil && c.relative == nil && c.bias == nil && (full || c.mask == nil && c.tree == nil) &&
 		c.scale > 0 && c.scale <= math.MaxFloat32
 }
 
@@ -40,7 +40,7 @@ func (w *worker) transform(c *call, u *unit, s blas32.General, keys *keyRange, j
 }
 
 // transform turns the raw products of row i of head h with the keys [j0, j0+len(x)) into scores: scale,
-// softcap, ALiBi, bias, mask, in this order. Hidden keys become -inf whatever their product. v is what row
+// softcap, ALiBi, biases, mask, in this order. Hidden keys become -inf whatever their product. v is what row
 // i sees by closed-form masks.
 func (c *call) transform(x []float32, s *vkattn.Sequence, v rowKeys, h, i, j0 int, full bool) {
 	for j := range x {
@@ -56,6 +56,10 @@ func (c *call) transform(x []float32, s *vkattn.Sequence, v rowKeys, h, i, j0 in
 	if c.bias != nil {
 		t := &c.args.Bias
 		bias(x, c.bias[t.Index(s.Index, h, i, j0):], t.Stride[3])
+	}
+	if c.relative != nil {
+		t := &c.args.Relative
+		relative(x, c.relative[t.HeadIndex(s.Index, h):][:t.Shape[3]], j0-i-s.Rel)
 	}
 	v.hide(x, s, i, j0)
 	if full {
@@ -85,6 +89,13 @@ func alibi(x []float32, slope float64, p int) {
 			d = -d
 		}
 		x[j] = float32(float64(s) - slope*float64(d))
+	}
+}
+
+// relative adds the entries of table by clipped distance, which is from for x[0]; -inf hides the key.
+func relative(x, table []float32, from int) {
+	for j := range x {
+		bias(x[j:j+1], table[vkattn.RelativeIndex(from+j, len(table)/2):], 1)
 	}
 }
 

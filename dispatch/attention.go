@@ -118,11 +118,15 @@ func (ch *choice) run(r *run, c *call) error {
 	if l.lse, home[1], err = r.stageOut(c.written(c.args.LSE), 1); err != nil {
 		return err
 	}
-	slopes, err := r.perHeadVector(c.args.Slopes)
+	slopes, err := r.perHead(c.args.Slopes)
 	if err != nil {
 		return err
 	}
-	sinks, err := r.perHeadVector(c.args.SinkLogits)
+	sinks, err := r.perHead(c.args.SinkLogits)
+	if err != nil {
+		return err
+	}
+	relative, err := r.perHead(c.args.Relative)
 	if err != nil {
 		return err
 	}
@@ -130,7 +134,8 @@ func (ch *choice) run(r *run, c *call) error {
 	if !ch.standard {
 		splits = planSplits(&r.be.caps, l.tiles, int(ch.key.Invocations), op.SeqQ*ch.pack, l.longest, l.widest, r.be.config.Splits)
 	}
-	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks}
+	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
+	s.params.RelativeReach = int32(c.args.Relative.Shape[3] / 2)
 	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
 	setStrides(&s.params, l)
 	if op.With.Has(vkattn.WithBlocks) {

@@ -325,7 +325,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	}
 }
 
-const extras = vkattn.WithALiBi | vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
+const extras = vkattn.WithALiBi | vkattn.WithRelative | vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
 
 func missingOps(sg vk.Subgroup, ops ...string) string {
 	if !sg.Compute {

@@ -32,6 +32,8 @@ type params struct {
 	SequenceList                          uint32
 	SlopeList, SlopeBatch                 uint32
 	SinkList, SinkBatch                   uint32
+	RelativeList, RelativeBatch           uint32
+	RelativeReach                         int32
 	GlobalList                            uint32
 	BlockList                             uint32
 }
@@ -58,6 +60,7 @@ const (
 	flagSink
 	flagLSE
 	flagBlocks
+	flagRelative
 )
 
 const (
@@ -105,6 +108,7 @@ func buildParams(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack, sp
 		{op.With.Has(vkattn.WithBias), flagBias}, {op.With&(vkattn.WithMask|vkattn.WithTree) != 0, flagMask},
 		{op.With.Has(vkattn.WithALiBi), flagALiBi}, {op.With.Has(vkattn.WithSinkLogits), flagSink},
 		{op.With.Has(vkattn.WithLSE), flagLSE}, {op.With.Has(vkattn.WithBlocks), flagBlocks},
+		{op.With.Has(vkattn.WithRelative), flagRelative},
 	} {
 		if f.on {
 			p.Flags |= f.flag

@@ -36,7 +36,7 @@ type namedTensor struct {
 func (c *call) tensors() []namedTensor {
 	a := &c.args
 	return []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
-		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits},
+		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
 		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut}}
 }
 
@@ -264,8 +264,8 @@ func alignedBytes(n int) []byte {
 	return vkattn.Float32s(make([]float32, ceilDiv(max(n, 1), 4))).Bytes()[:n]
 }
 
-// perHeadVector reads slopes or sink logits.
-func (r *run) perHeadVector(t vkattn.Tensor) (perHead, error) {
+// perHead reads slopes, sink logits or biases by distance.
+func (r *run) perHead(t vkattn.Tensor) (perHead, error) {
 	if !t.Given() {
 		return perHead{}, nil
 	}
@@ -278,12 +278,12 @@ func (r *run) perHeadVector(t vkattn.Tensor) (perHead, error) {
 	if t.Stride[0] == 0 || batch == 1 {
 		batch = 1
 	} else {
-		v.batchStride = t.Shape[1]
+		v.batchStride = t.Shape[1] * t.Shape[3]
 	}
 	data := t.Mem.(*vkattn.Host).Float32s()
 	for b := range batch {
 		for h := range t.Shape[1] {
-			v.values = append(v.values, data[t.HeadIndex(b, h)])
+			v.values = append(v.values, data[t.HeadIndex(b, h):][:t.Shape[3]]...)
 		}
 	}
 	return v, nil

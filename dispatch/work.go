@@ -21,13 +21,14 @@ type sections struct {
 	*layout
 	params        params // but for the lists
 	slopes, sinks perHead
+	relative      perHead
 	blocks        *blockCutter // nil: no block mask
 }
 
-// perHead is a [B or 1, Hq] vector.
+// perHead is [B or 1, Hq] numbers, or rows of numbers.
 type perHead struct {
 	values      []float32
-	batchStride int // Hq, or 0 when the batch shares it
+	batchStride int // of the numbers of a sequence, or 0 when the batch shares it
 }
 
 // next makes the section that starts at flat row tile a: as many row tiles as find room in a binding
@@ -51,7 +52,8 @@ func (s *sections) next(a int, further int64) (section, error) {
 		perHead
 		list, batch *uint32
 		words       []uint32
-	}{{s.slopes, &p.SlopeList, &p.SlopeBatch, nil}, {s.sinks, &p.SinkList, &p.SinkBatch, nil}}
+	}{{s.slopes, &p.SlopeList, &p.SlopeBatch, nil}, {s.sinks, &p.SinkList, &p.SinkBatch, nil},
+		{s.relative, &p.RelativeList, &p.RelativeBatch, nil}}
 	used := len(sec.words)
 	perSequence := sequenceWords
 	for i := range vectors {

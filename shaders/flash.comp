@@ -254,7 +254,7 @@ void main() {
     bool row_global[OWN];
     int position[OWN];
     float slope[OWN];
-    uint bias_at[OWN], mask_at[OWN], bits[OWN];
+    uint bias_at[OWN], mask_at[OWN], relative_at[OWN], bits[OWN];
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
         Row own = owned(tile, row, o);
         position[o] = int(own.i) + seq.rel;
@@ -262,6 +262,7 @@ void main() {
         if (EXTRAS) {
             slope[o] = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + own.head]) : 0.0;
             bias_at[o] = slice.bias_base + seq.index * bias_batch + own.head * bias_head + own.i * bias_row;
+            relative_at[o] = relative_list + seq.index * relative_batch + own.head * (2u * uint(relative_reach) + 1u);
             mask_at[o] = slice.mask_base + seq.index * mask_batch + own.head * mask_head + own.i * mask_row;
         }
     }
@@ -318,6 +319,13 @@ void main() {
                         uint key = uint(clamp(j + int(c), key_first, key_end - 1));
                         if ((masks & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at[o] + key * mask_stride)) {
                             seen &= ~(1u << c);
+                        }
+                        if ((masks & FLAG_RELATIVE) != 0u) {
+                            float bias = bias_by_distance(relative_at[o], position[o], j + int(c));
+                            score_of[c] += bias;
+                            if (bias == minus_infinity()) {
+                                seen &= ~(1u << c);
+                            }
                         }
                         if ((masks & FLAG_BIAS) != 0u) {
                             float bias = bias_data[bias_at[o] + key * bias_stride];

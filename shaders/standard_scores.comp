@@ -61,6 +61,11 @@ void main() {
     if ((flags & FLAG_MASK) != 0u && mask) {
         keep = load_mask(slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row + key * mask_key) && keep;
     }
+    if ((flags & FLAG_RELATIVE) != 0u) {
+        float bias = bias_by_distance(relative_list + seq.index * relative_batch + tile.head * (2u * uint(relative_reach) + 1u), p, j);
+        keep = keep && bias != minus_infinity();
+        s += bias;
+    }
     if ((flags & FLAG_BIAS) != 0u) {
         float bias = bias_data[slice.bias_base + seq.index * bias_batch + tile.head * bias_head + i * bias_row + key * bias_key];
         keep = keep && bias != minus_infinity();

@@ -128,7 +128,7 @@ func (c *contestant) reset() {
 // are part of the keys stay part of them.
 func (c *contestant) upload(ctx context.Context, args *vkattn.Args) error {
 	keys := args.K
-	for _, t := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out, &args.LSE, &args.Bias, &args.Mask, &args.Tree, &args.Slopes, &args.SinkLogits} {
+	for _, t := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out, &args.LSE, &args.Bias, &args.Mask, &args.Tree, &args.Slopes, &args.SinkLogits, &args.Relative} {
 		if !t.Given() {
 			continue
 		}

@@ -96,7 +96,7 @@ var flagOf = map[string]string{
 	"Scale": "--scale", "Softcap": "--softcap", "Window.Left": "--window", "Window.Right": "--window", "Chunk": "--chunk",
 	"SinkTokens": "--sink-tokens", "Global": "--global", "Prefix": "--prefix", "Offset": "--align", "KeyLengths": "--key-lengths",
 	"CuSeqQ": "--cu-seqlens-q", "CuSeqK": "--cu-seqlens-k", "Bias": "--bias", "Mask": "--mask", "Tree": "--tree",
-	"Slopes": "--slopes", "SinkLogits": "--sinks", "Blocks": "--block-mask", "Q": "--q", "K": "--k", "V": "--v",
+	"Slopes": "--slopes", "SinkLogits": "--sinks", "Relative": "--relative-bias", "Blocks": "--block-mask", "Q": "--q", "K": "--k", "V": "--v",
 	"QBase": "--q-base", "KBase": "--k-base",
 }
 

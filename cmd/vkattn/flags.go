@@ -28,6 +28,7 @@ type problemFlags struct {
 	scale, softcap                      string
 	alibi                               bool
 	slopes, sinks, bias, mask, treeMask string
+	relative                            string
 	lse                                 bool
 
 	in, q, k, v, layout string
@@ -80,6 +81,7 @@ func (p *problemFlags) register(cmd *cobra.Command, files, lists bool) {
 		f.StringVar(&p.softcap, "softcap", "0", "`C` > 0 caps scores: C*tanh(score/C)")
 		f.BoolVar(&p.alibi, "alibi", false, "ALiBi with the standard slopes")
 		f.StringVar(&p.slopes, "slopes", "", "ALiBi with these slopes, one per head: a list or `FILE[:NAME]`")
+		f.StringVar(&p.relative, "relative-bias", "", "bias by distance, [heads, 2R+1], as T5's: `FILE[:NAME]` or randn:R")
 		f.StringVar(&p.sinks, "sinks", "", "sink logits, one per head: a list, `FILE[:NAME]` or randn")
 		f.StringVar(&p.bias, "bias", "", "added to the scores, -inf hides: `FILE[:NAME]` or randn")
 		f.BoolVar(&p.lse, "lse", false, "compute the logsumexp of every row too")

@@ -179,6 +179,11 @@ func (p *problemFlags) extras(pr *problem, s spec, files *opener) error {
 		}
 		a.Slopes = vkattn.Vector(vkattn.Float32s(slopes), c.HeadsQ)
 	}
+	if p.relative != "" {
+		if a.Relative, err = p.byDistance(files, c.HeadsQ); err != nil {
+			return err
+		}
+	}
 	switch {
 	case p.sinks == "randn" || p.sinks == "" && s.sinksFromPreset && !a.SinkLogits.Given():
 		a.SinkLogits = vkattn.Vector(vkattn.Float32s(p.randn("sinks", c.HeadsQ)), c.HeadsQ)
@@ -195,6 +200,29 @@ func (p *problemFlags) extras(pr *problem, s spec, files *opener) error {
 		}
 	}
 	return nil
+}
+
+// byDistance reads or makes a bias by distance.
+func (p *problemFlags) byDistance(files *opener, heads int) (vkattn.Tensor, error) {
+	r := vkattn.RelativeBias{Heads: heads}
+	if reach, ok := strings.CutPrefix(p.relative, "randn:"); ok {
+		n, err := strconv.Atoi(reach)
+		if err != nil || n < 0 || n > 1<<20 {
+			return vkattn.Tensor{}, usagef("--relative-bias %s: want randn:R with R from 0 to %d", p.relative, 1<<20)
+		}
+		r.K, r.Table = n, p.randn("relative", heads*(2*n+1))
+		return r.Args()
+	}
+	array, err := files.ref(p.relative, "relative-bias")
+	if err != nil {
+		return vkattn.Tensor{}, err
+	}
+	r.Table = array.Float32s()
+	if n := len(r.Table); n%heads != 0 || n/heads%2 == 0 {
+		return vkattn.Tensor{}, usagef("--relative-bias has %d numbers, want an odd number for each of %d query heads", n, heads)
+	}
+	r.K = len(r.Table) / heads / 2
+	return r.Args()
 }
 
 // perHead reads one number per head from a list or a file.

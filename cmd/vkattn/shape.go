@@ -258,7 +258,7 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 		{s.global != nil, vkattn.WithGlobal}, {s.prefix != nil, vkattn.WithPrefix}, {s.keyLengths != nil, vkattn.WithKeyLengths},
 		{p.lse, vkattn.WithLSE}, {p.bias != "", vkattn.WithBias}, {p.mask != "", vkattn.WithMask},
 		{p.treeMask != "", vkattn.WithTree}, {p.alibi || p.slopes != "", vkattn.WithALiBi},
-		{p.sinks != "", vkattn.WithSinkLogits}, {p.blockMask != "", vkattn.WithBlocks},
+		{p.relative != "", vkattn.WithRelative}, {p.sinks != "", vkattn.WithSinkLogits}, {p.blockMask != "", vkattn.WithBlocks},
 	} {
 		if x.given {
 			op.With |= x.with

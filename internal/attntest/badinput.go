@@ -53,6 +53,9 @@ func goodCall(with vkattn.With) (vkattn.Attention, vkattn.Args) {
 	if with.Has(vkattn.WithSinkLogits) {
 		args.SinkLogits = vkattn.Vector(vkattn.Float32s(make([]float32, hq)), hq)
 	}
+	if with.Has(vkattn.WithRelative) {
+		args.Relative = vkattn.BHSD(vkattn.Float32s(make([]float32, hq*5)), 1, hq, 1, 5)
+	}
 	if with.Has(vkattn.WithKeyLengths) {
 		args.KeyLengths = []int32{24, 10}
 	}
@@ -204,6 +207,9 @@ func badCalls() []BadInput {
 		a.Tree = vkattn.BHSD(vkattn.Bools(make([]bool, 2*4*16*24)), 2, 4, 16, 24).As(vkattn.Bool)
 	})
 	callWith("slopes of too few heads", "Slopes", vkattn.WithALiBi, func(a *vkattn.Args) { a.Slopes = vkattn.Vector(host(3), 3) })
+	callWith("bias of an even number of distances", "Relative", vkattn.WithRelative, func(a *vkattn.Args) { a.Relative.Shape[3] = 4 })
+	callWith("bias of no distance", "Relative", vkattn.WithRelative, func(a *vkattn.Args) { a.Relative.Shape[3] = 0 })
+	callWith("no bias by distance", "Relative", vkattn.WithRelative, func(a *vkattn.Args) { a.Relative = vkattn.Tensor{} })
 	callWith("no sinks", "SinkLogits", vkattn.WithSinkLogits, func(a *vkattn.Args) { a.SinkLogits = vkattn.Tensor{} })
 	callWith("key lengths of one sequence", "KeyLengths", vkattn.WithKeyLengths, func(a *vkattn.Args) { a.KeyLengths = []int32{4} })
 	callWith("no key lengths", "KeyLengths", vkattn.WithKeyLengths, func(a *vkattn.Args) { a.KeyLengths = nil })

@@ -35,7 +35,7 @@ func (c Case) Build(seed uint64) *Problem { return c.spec.build(c.Name, seed) }
 // Features are the masks and extras that Tags names.
 var Features = []string{
 	"causal-br", "causal-tl", "offset", "window", "chunk", "sinktokens", "global", "prefix", "varlen", "keylen",
-	"mask", "tree", "bias", "alibi", "softcap", "sinklogits", "blocks", "lse", "scale", "kvheads", "cyclic",
+	"mask", "tree", "bias", "alibi", "relative", "softcap", "sinklogits", "blocks", "lse", "scale", "kvheads", "cyclic",
 	"gqa", "dv", "strided", "base",
 }
 
@@ -92,7 +92,7 @@ func (s *spec) group() string {
 func (s *spec) tags() []string {
 	a := s.op
 	c := a.Canonical()
-	diagonal := a.Causal || a.Window.Given() || a.Chunk > 0 || s.alibi != noSlopes
+	diagonal := a.Causal || a.Window.Given() || a.Chunk > 0 || s.alibi != noSlopes || s.relative > 0
 	placed := s.shared != ""
 	for _, l := range s.layouts {
 		placed = placed || !l.plain()
@@ -105,7 +105,7 @@ func (s *spec) tags() []string {
 		"offset": diagonal && a.Align == vkattn.AlignOffset, "window": a.Window.Given(), "chunk": a.Chunk > 0,
 		"sinktokens": a.SinkTokens > 0, "global": s.hasGlobal, "prefix": s.prefix != nil, "varlen": a.Packed,
 		"keylen": s.keyLen != nil, "mask": s.mask != nil, "tree": s.tree != nil, "bias": s.bias != nil,
-		"alibi": s.alibi != noSlopes, "softcap": a.Softcap > 0, "sinklogits": s.sinks != noSinks, "blocks": s.blocks != nil,
+		"alibi": s.alibi != noSlopes, "relative": s.relative > 0, "softcap": a.Softcap > 0, "sinklogits": s.sinks != noSinks, "blocks": s.blocks != nil,
 		"lse": s.lse, "scale": a.Scale.Set, "kvheads": c.HeadsK != c.HeadsV, "cyclic": a.HeadMap == vkattn.HeadCyclic,
 		"gqa": c.HeadsK < c.HeadsQ || c.HeadsV < c.HeadsQ, "dv": c.ValueDim != c.HeadDim, "strided": placed,
 		"base": s.qbase != 0 || s.kbase != 0,

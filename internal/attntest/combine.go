@@ -85,6 +85,7 @@ var ingredients = []ingredient{
 		s.bias = &table{pick(r, "", "h", "bh", "b", "s", "d"), pick(r, 0, 0, 3), pick(r, 0, 0, 1), pick(r, "normal", "inf", "rows", "normal")}
 	}},
 	{"alibi", "", nil, func(r *rand.Rand, s *spec) { s.alibi = pick(r, standardSlopes, standardSlopes, batchSlopes) }},
+	{"relative", "", nil, func(r *rand.Rand, s *spec) { s.relative = pick(r, 1, 7, 33, 129) }},
 	{"softcap", "", nil, func(r *rand.Rand, s *spec) { s.op.Softcap = pick(r, 1.0, 3, 20) }},
 	{"sinklogits", "", nil, func(r *rand.Rand, s *spec) { s.sinks = pick(r, normalSinks, normalSinks, batchSinks, largeSinks) }},
 	{"scale", "", nil, func(r *rand.Rand, s *spec) { s.op.Scale = vkattn.Num(pick(r, 0.1, -0.25, 0, 0.3)) }},

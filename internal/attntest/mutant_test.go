@@ -66,6 +66,10 @@ var mutations = map[mutation]string{
 	"bias-head-ignored":           "uses the bias of the first head",
 	"bias-infinity-is-finite":     "takes -inf in a bias for -30",
 	"bias-large-negative-hides":   "takes a bias below -1e8 for a mask",
+	"relative-forgets-offset":     "leaves the diagonal out of a bias by distance",
+	"relative-batch-ignored":      "uses the bias by distance of the first sequence",
+	"relative-transposed":         "takes i-j for j-i in a bias by distance",
+	"relative-clips-early":        "clips distances at R-1",
 	"block-shifted":               "shifts the block mask by one key block",
 	"block-full-skips-causal":     "skips masks by position in full blocks",
 	"block-partial-skips-mask":    "skips the boolean mask in partial blocks",
@@ -336,6 +340,9 @@ func (r *naiveRun) visible(v *view, h, i, j int) bool {
 			boolean = boolean && read(args.Tree, v.index, 0, i, j)
 		}
 	}
+	if a.With.Has(vkattn.WithRelative) {
+		boolean = boolean && !math.IsInf(float64(r.byDistance(v, h, i, j)), -1)
+	}
 	return closed && boolean
 }
 
@@ -394,6 +401,26 @@ func (r *naiveRun) bias(v *view, h, i, j int) float32 {
 	return r.p.floatAt(r.p.Args.Bias, v.index, h, i, j)
 }
 
+func (r *naiveRun) byDistance(v *view, h, i, j int) float32 {
+	t, args := &r.p.Args.Relative, &r.p.Args
+	off, b := v.off, min(v.index, t.Shape[0]-1)
+	if r.is("relative-forgets-offset") {
+		off = 0
+	}
+	if r.is("relative-batch-ignored") {
+		b = 0
+	}
+	distance := args.KBase + j - (args.QBase + i + off)
+	if r.is("relative-transposed") {
+		distance = -distance
+	}
+	at := distance + t.Shape[3]/2
+	if r.is("relative-clips-early") {
+		at = max(1, min(at, t.Shape[3]-2))
+	}
+	return r.p.floatAt(*t, b, h, 0, max(0, min(at, t.Shape[3]-1)))
+}
+
 func (r *naiveRun) score(v *view, h, hk, i, j int, scale float32) float32 {
 	a, args := &r.op, &r.p.Args
 	d := a.HeadDim
@@ -439,6 +466,9 @@ func (r *naiveRun) score(v *view, h, hk, i, j int, scale float32) float32 {
 			distance = -distance
 		}
 		s -= args.Slopes.Mem.(*vkattn.Host).Float32s()[args.Slopes.HeadIndex(v.index, head)] * float32(distance)
+	}
+	if a.With.Has(vkattn.WithRelative) {
+		s += r.byDistance(v, h, i, j)
 	}
 	if a.With.Has(vkattn.WithBias) {
 		b := r.bias(v, h, i, j)

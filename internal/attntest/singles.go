@@ -264,6 +264,15 @@ func (l *lister) scores() {
 	l.add("alibi", "top-left", size(1, 33, 100), alibi(standardSlopes), topLeft)
 	l.add("alibi", "offset", size(2, 40, 65), alibi(standardSlopes), offset(9, -30))
 	l.add("alibi", "any-sign", size(3, 33, 65), alibi(batchSlopes))
+	for _, n := range []int{1, 3, 31, 255} {
+		l.add("relative", fmt.Sprint(n), size(2, 33, 70), relative(n))
+		l.add("relative", fmt.Sprint(n, "-causal"), size(2, 33, 70), relative(n), causal)
+	}
+	l.add("relative", "more-rows-than-keys", size(1, 100, 33), relative(31))
+	l.add("relative", "top-left", size(1, 33, 100), relative(31), topLeft)
+	l.add("relative", "offset", size(2, 40, 65), relative(7), offset(9, -30))
+	l.add("relative", "alibi-bias-softcap", size(1, 33, 65), relative(31), alibi(standardSlopes), softcap(2))
+	l.add("relative", "few-rows", size(1, 2, 600), heads(8, 2, 2), relative(63))
 	l.add("alibi", "softcap", size(1, 33, 65), alibi(standardSlopes), softcap(2))
 	for _, k := range []struct {
 		name string

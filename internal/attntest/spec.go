@@ -30,6 +30,7 @@ type spec struct {
 	lse        bool
 	alibi      slopeKind
 	sinks      sinkKind
+	relative   int // > 0: a bias by distance, of so many numbers; odd
 	mask       *table
 	tree       *table
 	bias       *table
@@ -120,6 +121,7 @@ func keyLengths(n ...int32) mod { return func(s *spec) { s.keyLen = n } }
 func bases(q, k int) mod        { return func(s *spec) { s.qbase, s.kbase = q, k } }
 func alibi(k slopeKind) mod     { return func(s *spec) { s.alibi = k } }
 func sinks(k sinkKind) mod      { return func(s *spec) { s.sinks = k } }
+func relative(n int) mod        { return func(s *spec) { s.relative = n } }
 func data(k dataKind) mod       { return func(s *spec) { s.data = k } }
 func shared(what string) mod    { return func(s *spec) { s.shared = what } }
 func liveNaN(where string) mod  { return func(s *spec) { s.nan = where } }
@@ -211,6 +213,7 @@ func (s *spec) finish() vkattn.Attention {
 		with vkattn.With
 	}{{s.lse, vkattn.WithLSE}, {s.bias != nil, vkattn.WithBias}, {s.mask != nil, vkattn.WithMask},
 		{s.tree != nil, vkattn.WithTree}, {s.alibi != noSlopes, vkattn.WithALiBi}, {s.sinks != noSinks, vkattn.WithSinkLogits},
+		{s.relative > 0, vkattn.WithRelative},
 		{s.keyLen != nil, vkattn.WithKeyLengths}, {s.prefix != nil, vkattn.WithPrefix},
 		{s.hasGlobal, vkattn.WithGlobal}, {s.blocks != nil, vkattn.WithBlocks}} {
 		if w.on {
@@ -398,6 +401,17 @@ func (s *spec) perHead(p *Problem, r *rand.Rand) {
 		p.Args.Slopes = vector(1, func(h int) float64 { return float64(slopes[h]) })
 	case batchSlopes:
 		p.Args.Slopes = vector(s.b, func(int) float64 { return r.NormFloat64() / 8 })
+	}
+	if s.relative > 0 {
+		batch := 1 + (s.b-1)*(s.relative%4/3) // widths of 3 and 7 and so on differ between sequences
+		t, st := p.floats([4]int{max(batch, 1), heads, 1, s.relative}, layout{order: "bhs", pad: [3]int{0, 3, 0}})
+		p.inputs = append(p.inputs, st)
+		each(t, func(_, _, _, d, at int) {
+			if st.f[at] = float32(r.NormFloat64()); r.IntN(8) == 0 && d != s.relative/2 {
+				st.f[at] = float32(math.Inf(-1))
+			}
+		})
+		p.Args.Relative = t
 	}
 	switch s.sinks {
 	case normalSinks:

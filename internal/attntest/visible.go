@@ -86,12 +86,21 @@ func (p *Problem) floatAt(t vkattn.Tensor, b, h, i, j int) float32 {
 	return t.Mem.(*vkattn.Host).Float32s()[t.Index(b, h, i, j)]
 }
 
+// hiddenByDistance reports whether the bias by distance hides key j from row i of head h.
+func (p *Problem) hiddenByDistance(v *view, h, i, j int) bool {
+	args := &p.Args
+	t, distance := args.Relative, args.KBase+j-(args.QBase+i+v.off)
+	at := max(0, min(distance+t.Shape[3]/2, t.Shape[3]-1))
+	return math.IsInf(float64(p.floatAt(t, min(v.index, t.Shape[0]-1), h, 0, at)), -1)
+}
+
 // tables reports whether boolean, tree and block masks and the bias let row i of head h see key j.
 func (p *Problem) tables(v *view, h, i, j int) bool {
 	a, args := &p.Op, &p.Args
 	return (!a.With.Has(vkattn.WithBlocks) || p.listed(v.index, h, i, j)) &&
 		(!a.With.Has(vkattn.WithMask) || p.byteAt(args.Mask, v.index, h, i, j)) &&
 		(!a.With.Has(vkattn.WithTree) || p.byteAt(args.Tree, v.index, 0, i, j)) &&
+		(!a.With.Has(vkattn.WithRelative) || !p.hiddenByDistance(v, h, i, j)) &&
 		(!a.With.Has(vkattn.WithBias) || !math.IsInf(float64(p.floatAt(args.Bias, v.index, h, i, j)), -1))
 }
 
@@ -145,7 +154,7 @@ func (p *Problem) mark() {
 	a, args := &p.Op, &p.Args
 	q, k, v := p.store(args.Q), p.store(args.K), p.store(args.V)
 	mask, tree, bias := p.store(args.Mask), p.store(args.Tree), p.store(args.Bias)
-	for _, t := range []vkattn.Tensor{args.Slopes, args.SinkLogits} {
+	for _, t := range []vkattn.Tensor{args.Slopes, args.SinkLogits, args.Relative} {
 		if s := p.store(t); s != nil {
 			each(t, func(_, _, _, _, at int) { s.live[at] = true })
 		}
@@ -175,6 +184,7 @@ func (p *Problem) mark() {
 							visible = visible && p.byteAt(args.Tree, w.index, 0, i, j)
 						}
 					}
+					visible = visible && !(a.With.Has(vkattn.WithRelative) && p.hiddenByDistance(&w, h, i, j))
 					if visible && bias != nil {
 						at := args.Bias.Index(w.index, h, i, j)
 						bias.live[at] = true

@@ -159,7 +159,13 @@ float soft_tanh(float x) {
     return a < 0.25 ? series : (x < 0.0 ? -big : big);
 }
 
-// score: the logit of a pair from its scaled dot product: softcap, ALiBi. Bias comes after.
+// bias_by_distance is that of the row at position p and key j, whose head has its numbers in lists[] from table on.
+float bias_by_distance(uint table, int p, int j) {
+    int distance = j - clamp(p, j - relative_reach, j + relative_reach);
+    return uintBitsToFloat(lists[table + uint(distance + relative_reach)]);
+}
+
+// score: the logit of a pair from its scaled dot product: softcap, ALiBi. Biases come after.
 float score(float s, float slope, int p, int j) {
     if (softcap > 0.0) {
         s = softcap * soft_tanh(s / softcap);

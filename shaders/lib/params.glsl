@@ -29,6 +29,8 @@ layout(std140, set = 0, binding = 8) uniform Params {
     uint sequence_list;     // where each list starts in lists[]
     uint slope_list, slope_batch;       // slope_batch 0: shared by the batch
     uint sink_list, sink_batch;
+    uint relative_list, relative_batch; // 2 * relative_reach + 1 numbers a head
+    int relative_reach;
     uint global_list;       // ascending local key positions
     uint block_list;        // first and end entry of each flat row tile, as if those of tile 0 were here
 };
@@ -48,6 +50,7 @@ const uint FLAG_ALIBI = 32u;
 const uint FLAG_SINK = 64u;
 const uint FLAG_LSE = 128u;
 const uint FLAG_BLOCKS = 256u;
+const uint FLAG_RELATIVE = 512u;
 
 const float LOG2E = 1.44269504088896340736;
 const float LN2 = 0.69314718055994530942;
