@@ -19,3 +19,9 @@ func TestCPUBadInputs(t *testing.T) {
 }
 
 func TestCPUClosed(t *testing.T) { Closed(t, cpu.New(cpu.Config{})) }
+
+func TestCPULinear(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunLinear(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
+}
