@@ -81,7 +81,7 @@ func (c *Case) Problem() (*Problem, error) {
 		"onnx.LinearAttention": onnxLinearAttention,
 	}[c.Op]
 	if build == nil {
-		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is neither softmax attention nor linear attention", c.Op)}
+		return nil, &Unsupported{c.Name, fmt.Sprintf("op %s is not known", c.Op)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Tensors)) {
 		if t := c.Tensors[name]; t.DType == "float16" {
