@@ -16,7 +16,7 @@ import (
 //	out_t = Scale S^T q_t               read after write: a token sees itself
 //
 // A call that is not causal sums over all keys first: S = sum_j k_j v_j^T; then Decay and Rule must be none.
-// With NormSum a column of ones beside v gives the denominator z, by the same rule: out = num / (den + Eps).
+// With NormSum a column of ones beside v gives the denominator z, by the same rule, Scale included: out = num / (den + Eps).
 // The state is float32 whatever the types of the tensors.
 //
 // This covers Katharopoulos et al. (elu+1), Performer, ReLU attention, RetNet, Lightning Attention, GLA,
@@ -122,7 +122,7 @@ type Norm uint8
 const (
 	NormNone Norm = iota
 	NormSum       // divide by the sum of the weights (plus Eps); a token whose sum plus Eps is 0 gives 0
-	NormSRMS      // divide each token by its root mean square over all heads and values, plus Eps: TransNormer's NormAttention
+	NormSRMS      // divide each token by its root mean square over all heads and values, plus Eps (0 stays 0): TransNormer's NormAttention
 	// NormLiteral is the formula that this project's first description prints for TransNormer, which is not the
 	// paper's: layer normalisation (over the features of a head, with Eps, no gain) of the queries' features,
 	// and row r of the state divided by z_r, the sum of feature r over the keys (0 where z_r is 0).
@@ -166,7 +166,7 @@ func (l Linear) FeatureDim() int {
 // StateShape is the shape of Args.StateIn and StateOut, float32: [batch, States, rows, columns]. Rows are the
 // features, columns the values. With NormSum and NormLiteral one more column is the denominator; with MapFavor
 // one more row begins with the running maximum c of the keys (the rest of it is 0), under which the other
-// rows are scaled.
+// rows are scaled; c is -Inf in a state that no key has entered.
 func (l Linear) StateShape(batch int) [4]int {
 	l = l.defaults()
 	rows, columns := l.FeatureDim(), l.ValueDim

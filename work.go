@@ -22,6 +22,9 @@ func (a Attention) Work(args *Args, seqs []Sequence, masks bool) Work {
 	a = a.Canonical()
 	w := Work{Exact: true}
 	data := a.With & (WithMask | WithTree | WithBias | WithBlocks)
+	if a.With.Has(WithRelative) && args.Relative.mayHide() {
+		data |= WithRelative
+	}
 	for i := range seqs {
 		s := &seqs[i]
 		if data != 0 && masks {
@@ -44,7 +47,7 @@ func (a Attention) Work(args *Args, seqs []Sequence, masks bool) Work {
 			w.Bytes += 4 * q
 		}
 	}
-	for _, t := range []Tensor{args.Bias, args.Mask, args.Tree} {
+	for _, t := range []Tensor{args.Bias, args.Mask, args.Tree, args.Relative} {
 		if t.Given() {
 			if lo, hi, ok := t.byteExtent(); ok {
 				w.Bytes += hi - lo
@@ -53,6 +56,24 @@ func (a Attention) Work(args *Args, seqs []Sequence, masks bool) Work {
 	}
 	w.FLOPs = 2 * float64(w.Pairs) * float64(a.HeadDim+a.ValueDim)
 	return w
+}
+
+// mayHide reports whether a bias has an entry of -inf, or lies where the host cannot see.
+func (t Tensor) mayHide() bool {
+	host, ok := t.Mem.(*Host)
+	if !ok {
+		return true
+	}
+	for b := range t.Shape[0] {
+		for h := range t.Shape[1] {
+			for _, x := range host.Float32s()[t.HeadIndex(b, h):][:t.Shape[3]] {
+				if math.IsInf(float64(x), -1) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // elemBytes is the size of 32 elements.
@@ -69,9 +90,11 @@ func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {
 	maskHost, maskOK := mask.Mem.(*Host)
 	treeHost, treeOK := tree.Mem.(*Host)
 	biasHost, biasOK := bias.Mem.(*Host)
-	exact = (!mask.Given() || maskOK) && (!tree.Given() || treeOK) && (!bias.Given() || biasOK)
+	relative := args.Relative
+	relativeHost, relativeOK := relative.Mem.(*Host)
+	exact = (!mask.Given() || maskOK) && (!tree.Given() || treeOK) && (!bias.Given() || biasOK) && (!relative.Given() || relativeOK)
 	var maskBytes, treeBytes []byte
-	var biases []float32
+	var biases, byDistance []float32
 	if maskOK {
 		maskBytes = maskHost.Bytes()
 	}
@@ -81,9 +104,12 @@ func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {
 	if biasOK {
 		biases = biasHost.Float32s()
 	}
+	if relativeOK {
+		byDistance = relativeHost.Float32s()
+	}
 	negInf := float32(math.Inf(-1))
 	perHead := a.With.Has(WithBlocks) && args.Blocks.Heads > 1 ||
-		mask.Given() && mask.Stride[1] != 0 || bias.Given() && bias.Stride[1] != 0
+		mask.Given() && mask.Stride[1] != 0 || bias.Given() && bias.Stride[1] != 0 || relative.Given()
 	heads, times := 1, int64(a.HeadsQ)
 	if perHead {
 		heads, times = a.HeadsQ, 1
@@ -96,6 +122,7 @@ func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {
 				for j := sp.Lo; j < sp.Hi; j++ {
 					if maskOK && maskBytes[mask.Index(s.Index, h, i, j)] == 0 ||
 						treeOK && treeBytes[tree.Index(s.Index, 0, i, j)] == 0 ||
+						relativeOK && byDistance[relative.HeadIndex(s.Index, h)+RelativeIndex(j-i-s.Rel, relative.Shape[3]/2)] == negInf ||
 						biasOK && biases[bias.Index(s.Index, h, i, j)] == negInf ||
 						a.With.Has(WithBlocks) && !args.Blocks.Listed(s.Index, h, i, j) {
 						continue

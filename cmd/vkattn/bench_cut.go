@@ -73,7 +73,7 @@ func shortTime(d time.Duration) string {
 // shrinks says whether the problem stays the same kind with fewer tokens: no list or array is as long as them.
 func shrinks(s *spec) bool {
 	const independent = vkattn.WithGlobal | vkattn.WithSinkLogits | vkattn.WithALiBi | vkattn.WithLSE
-	return !s.op.Packed && s.offset == nil && s.prefix == nil && s.keyLengths == nil && s.op.With&^independent == 0
+	return s.linear == nil && !s.op.Packed && s.offset == nil && s.prefix == nil && s.keyLengths == nil && s.op.With&^independent == 0
 }
 
 // probe runs ever longer versions of a problem until one takes steady time.
@@ -124,9 +124,9 @@ func (b *benchFlags) probeOne(ctx context.Context, s spec, c *contestant) (took 
 }
 
 // learn keeps the rate that a measurement showed.
-func (c *contestant) learn(op vkattn.Attention, r *bench.Record) {
-	if r.Measured() && r.Wall.Median >= steady {
-		c.rates[classOf(op)] = rate{flopsOf(op), r.Wall.Median.Seconds()}
+func (c *contestant) learn(s *spec, r *bench.Record) {
+	if s.linear == nil && r.Measured() && r.Wall.Median >= steady {
+		c.rates[classOf(s.op)] = rate{flopsOf(s.op), r.Wall.Median.Seconds()}
 	}
 }
 

@@ -22,7 +22,7 @@ type job struct {
 // title is what progress and lists call the job.
 func (j *job) title() string {
 	if j.Suite == "" {
-		return j.spec.op.String()
+		return j.spec.problemOp().String()
 	}
 	return j.Path()
 }
@@ -39,7 +39,7 @@ func (b *benchFlags) jobs() ([]job, error) {
 	}
 	var kept []job
 	for _, j := range all {
-		if err := j.spec.op.Validate(); err != nil {
+		if err := j.spec.problemOp().Validate(); err != nil {
 			return nil, err
 		}
 		if filter.MatchString(j.title()) {
@@ -102,7 +102,7 @@ func (b *benchFlags) allJobs() (all []job, err error) {
 // shapeFlag is a flag that was given and describes a problem, or "".
 func (b *benchFlags) shapeFlag() (name string) {
 	b.flags.Visit(func(f *pflag.Flag) {
-		if g := f.Annotations[groupKey]; len(g) > 0 && (strings.HasPrefix(g[0], "Shape") || g[0] == "Masks" || g[0] == "Scores") {
+		if g := f.Annotations[groupKey]; len(g) > 0 && (strings.HasPrefix(g[0], "Shape") || g[0] == "Masks" || g[0] == "Scores" || g[0] == linearGroup) {
 			name = f.Name
 		}
 	})
@@ -120,7 +120,7 @@ func (a *app) listJobs(jobs []job) error {
 		if note != "" {
 			note = "cut: " + note
 		}
-		rows = append(rows, []string{name, jobs[i].spec.op.String(), note})
+		rows = append(rows, []string{name, jobs[i].spec.problemOp().String(), note})
 	}
 	return writeTable(a.out, rows)
 }

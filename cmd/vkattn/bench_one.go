@@ -17,7 +17,7 @@ func (a *app) benchOne(ctx context.Context, b *benchFlags, j *job, field []*cont
 	var here []*contestant // those that have something to do or to say
 	running := 0
 	for _, c := range field {
-		if have[[5]string{j.Suite, j.Table, j.Name, j.spec.op.String(), c.name}] || c.skips(j) {
+		if have[[5]string{j.Suite, j.Table, j.Name, j.spec.problemOp().String(), c.name}] || c.skips(j) {
 			continue
 		}
 		bar.show("%s: asking %s", at, c.name)
@@ -63,7 +63,7 @@ func (a *app) benchOne(ctx context.Context, b *benchFlags, j *job, field []*cont
 			c.report.Work = pr.work
 		}
 		r := b.record(j, c.name, c, s, c.cut)
-		c.learn(j.spec.op, &r)
+		c.learn(&j.spec, &r)
 		records = append(records, r)
 	}
 	return records, err
@@ -118,7 +118,7 @@ func (b *benchFlags) record(j *job, asked string, c *contestant, s *bench.Series
 	if c != nil {
 		report, roofs = c.report, c.roofs
 	}
-	r := bench.NewRecord(j.spec.op, asked, report, roofs, s)
+	r := bench.NewRecord(j.spec.problemOp(), asked, report, roofs, s)
 	r.Build, r.Label, r.Shard, r.Host, r.Cut = build(), b.label, b.share.String(), b.host, cut
 	r.Suite, r.Table, r.Case, r.Against = j.Suite, j.Table, j.Name, j.Against
 	r.SPIRV = spirvOf(&report)

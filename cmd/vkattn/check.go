@@ -32,10 +32,16 @@ type reference struct {
 	floor map[[2]int]float64 // per sequence and head: what smaller rows are measured by
 	total int
 	dv    int
+
+	linear *linearReference // of linear attention, which has nothing of the above
 }
 
 // newReference computes the oracle's answer to want rows of pr: 0 picks as many as are quick, negative is all.
 func newReference(ctx context.Context, pr *problem, want int, show func(done, total int)) (*reference, error) {
+	if pr.linear != nil {
+		linear, err := newLinearReference(ctx, pr, want)
+		return &reference{linear: linear}, err
+	}
 	_, _, args := pr.outputs()
 	seqs, err := pr.op.Check(&args)
 	if err != nil {
@@ -173,6 +179,9 @@ func rowTolerance(lse float64) float64 {
 
 // compare holds the outputs in args, which are in host memory, against the reference.
 func (r *reference) compare(args *vkattn.Args) *bench.Check {
+	if r.linear != nil {
+		return r.linear.compare(args)
+	}
 	c := &bench.Check{Rows: len(r.rows), Of: r.total, Allowed: tolerance, OK: true}
 	out := args.Out.Mem.(*vkattn.Host).Float32s()
 	var lse []float32

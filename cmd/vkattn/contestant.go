@@ -91,7 +91,7 @@ func (a *app) measureRoofs(ctx context.Context, field []*contestant, bar *progre
 // prepare plans, moves the tensors to the device and runs once, to be checked. c.err says what failed.
 func (c *contestant) prepare(ctx context.Context, pr *problem, ref *reference, host bool) {
 	c.reset()
-	if c.plan, c.err = c.backend.Plan(ctx, pr.op); c.err != nil {
+	if c.plan, c.err = c.backend.Plan(ctx, pr.problemOp()); c.err != nil {
 		return
 	}
 	_, _, args := pr.outputs()
@@ -108,9 +108,11 @@ func (c *contestant) prepare(ctx context.Context, pr *problem, ref *reference, h
 		if c.err = c.backend.Copy(ctx, args.Out, c.args.Out); c.err != nil {
 			return
 		}
-		if args.LSE.Given() {
-			if c.err = c.backend.Copy(ctx, args.LSE, c.args.LSE); c.err != nil {
-				return
+		for _, t := range [][2]vkattn.Tensor{{args.LSE, c.args.LSE}, {args.StateOut, c.args.StateOut}} {
+			if t[0].Given() {
+				if c.err = c.backend.Copy(ctx, t[0], t[1]); c.err != nil {
+					return
+				}
 			}
 		}
 	}
@@ -128,7 +130,8 @@ func (c *contestant) reset() {
 // are part of the keys stay part of them.
 func (c *contestant) upload(ctx context.Context, args *vkattn.Args) error {
 	keys := args.K
-	for _, t := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out, &args.LSE, &args.Bias, &args.Mask, &args.Tree, &args.Slopes, &args.SinkLogits, &args.Relative} {
+	for _, t := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out, &args.LSE, &args.Bias, &args.Mask, &args.Tree, &args.Slopes, &args.SinkLogits, &args.Relative,
+		&args.Decay, &args.Beta, &args.Projection, &args.StateIn, &args.StateOut} {
 		if !t.Given() {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 
 // problemFlags is the text of every flag that describes a problem. Those of the shape take lists in bench.
 type problemFlags struct {
+	linearFlags
 	preset string
 
 	batch, heads, headsKV, headsV, seqlen, seqlenQ, seqlenK, headdim string
@@ -86,6 +87,7 @@ func (p *problemFlags) register(cmd *cobra.Command, files, lists bool) {
 		f.StringVar(&p.bias, "bias", "", "added to the scores, -inf hides: `FILE[:NAME]` or randn")
 		f.BoolVar(&p.lse, "lse", false, "compute the logsumexp of every row too")
 	})
+	p.registerLinear(cmd)
 	group(cmd, "Data", func(f *pflag.FlagSet) {
 		if files {
 			f.StringVar(&p.in, "in", "", "`FILE` (.npz, .safetensors) with q, k, v, and mask, bias, sinks, ... if it has them")

@@ -103,8 +103,11 @@ func (p *problemFlags) scoreFile(files *opener, flag, text string, want [4]int, 
 }
 
 // write stores the results in the layout of the inputs.
-func (pr *problem) write(path string, out, lse []float32) error {
+func (pr *problem) write(path string, out, lse []float32, state vkattn.Tensor) error {
 	op, s := pr.op.Canonical(), pr.args.Q.Shape
+	if pr.linear != nil {
+		s[1] = pr.linear.Heads()
+	}
 	shapes := map[string][2][]int{
 		"bhsd": {{s[0], s[1], s[2], op.ValueDim}, {s[0], s[1], s[2]}},
 		"bshd": {{s[0], s[2], s[1], op.ValueDim}, {s[0], s[1], s[2]}},
@@ -115,6 +118,9 @@ func (pr *problem) write(path string, out, lse []float32) error {
 	arrays := []*tensorio.Array{tensorio.NewFloat32("out", shapes[0], out)}
 	if lse != nil && !strings.EqualFold(filepath.Ext(path), ".npy") {
 		arrays = append(arrays, tensorio.NewFloat32("lse", shapes[1], lse))
+	}
+	if state.Given() && !strings.EqualFold(filepath.Ext(path), ".npy") {
+		arrays = append(arrays, tensorio.NewFloat32("state", state.Shape[:], state.Mem.(*vkattn.Host).Float32s()))
 	}
 	return tensorio.Write(path, arrays...)
 }

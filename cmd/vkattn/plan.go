@@ -69,7 +69,7 @@ type planned struct {
 }
 
 func (a *app) plan(ctx context.Context, p *planFlags) error {
-	op, err := p.op()
+	op, canonical, err := p.op()
 	if err != nil {
 		return err
 	}
@@ -95,11 +95,11 @@ func (a *app) plan(ctx context.Context, p *planFlags) error {
 		e := json.NewEncoder(a.out)
 		e.SetIndent("", "  ")
 		if err := e.Encode(struct {
-			Schema  int              `json:"schema"`
-			Problem string           `json:"problem"`
-			Op      vkattn.Attention `json:"op"`
-			Plans   []planned        `json:"plans"`
-		}{1, op.String(), op.Canonical(), plans}); err != nil {
+			Schema  int       `json:"schema"`
+			Problem string    `json:"problem"`
+			Op      any       `json:"op"`
+			Plans   []planned `json:"plans"`
+		}{1, op.String(), canonical, plans}); err != nil {
 			return err
 		}
 		return first
@@ -119,19 +119,24 @@ func (a *app) plan(ctx context.Context, p *planFlags) error {
 }
 
 // op is the problem's op. Files are read for their shapes.
-func (p *planFlags) op() (vkattn.Attention, error) {
+func (p *planFlags) op() (op vkattn.Op, canonical any, err error) {
 	if p.in != "" || p.q != "" {
 		pr, err := p.build()
 		if err != nil {
-			return vkattn.Attention{}, err
+			return nil, nil, err
 		}
-		return pr.op, nil
+		return pr.problemOp(), pr.canonical(), nil
 	}
 	specs, err := p.specs(false)
 	if err != nil {
-		return vkattn.Attention{}, err
+		return nil, nil, err
 	}
-	return specs[0].op, specs[0].op.Validate()
+	pr := problem{op: specs[0].op}
+	if specs[0].linear != nil {
+		l := specs[0].linearOp()
+		pr.linear = &l
+	}
+	return pr.problemOp(), pr.canonical(), pr.problemOp().Validate()
 }
 
 // assumedStorageBuffers is what a stage may bind where a record does not say: every desktop and mobile GPU on
@@ -139,7 +144,7 @@ func (p *planFlags) op() (vkattn.Attention, error) {
 const assumedStorageBuffers = 64
 
 // recorded plans for the devices of --caps.
-func (p *planFlags) recorded(op vkattn.Attention) ([]planned, error) {
+func (p *planFlags) recorded(op vkattn.Op) ([]planned, error) {
 	records, err := caps.Read(p.caps)
 	if errors.Is(err, fs.ErrNotExist) {
 		var r caps.Record
@@ -176,7 +181,7 @@ func (p *planFlags) recorded(op vkattn.Attention) ([]planned, error) {
 }
 
 // local plans for devices of this machine.
-func (a *app) local(ctx context.Context, p *planFlags, op vkattn.Attention) ([]planned, error) {
+func (a *app) local(ctx context.Context, p *planFlags, op vkattn.Op) ([]planned, error) {
 	names, err := a.targets(ctx, p.device)
 	if err != nil {
 		return nil, err
@@ -213,7 +218,7 @@ func (a *app) local(ctx context.Context, p *planFlags, op vkattn.Attention) ([]p
 	return plans, nil
 }
 
-func planCPU(ctx context.Context, op vkattn.Attention) (*vkattn.Explanation, error) {
+func planCPU(ctx context.Context, op vkattn.Op) (*vkattn.Explanation, error) {
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
 	plan, err := b.Plan(ctx, op)

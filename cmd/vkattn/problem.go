@@ -11,9 +11,10 @@ import (
 
 // problem is one call with its data in host memory, and what it may be compared with.
 type problem struct {
-	op     vkattn.Attention
-	args   vkattn.Args // without Out and LSE
-	layout string      // bhsd, bshd, thd or hsd: how outputs are laid out and written
+	op     vkattn.Attention // of linear attention, the shape alone
+	linear *vkattn.Linear   // nil for softmax attention
+	args   vkattn.Args      // without outputs
+	layout string           // bhsd, bshd, thd or hsd: how outputs are laid out and written
 
 	work vkattn.Work // filled in by finish
 
@@ -29,6 +30,9 @@ func (p *problemFlags) build() (*problem, error) {
 		return nil, err
 	}
 	s := specs[0]
+	if s.linear != nil && (p.in != "" || p.q != "" || p.k != "" || p.v != "") {
+		return nil, usagef("--linear makes its tensors up: --in, --q, --k and --v are for softmax attention")
+	}
 	if p.in != "" || p.q != "" || p.k != "" || p.v != "" {
 		return p.fromFiles(s)
 	}
@@ -37,6 +41,9 @@ func (p *problemFlags) build() (*problem, error) {
 
 // generate makes up every tensor that the spec needs and that no flag reads from a file.
 func (p *problemFlags) generate(s spec) (*problem, error) {
+	if s.linear != nil {
+		return p.generateLinear(s)
+	}
 	if err := s.op.Validate(); err != nil {
 		return nil, err
 	}
@@ -68,6 +75,22 @@ func (p *problemFlags) generate(s spec) (*problem, error) {
 	return pr, p.extras(pr, s, files)
 }
 
+// problemOp is the op: softmax attention or linear attention.
+func (pr *problem) problemOp() vkattn.Op {
+	if pr.linear != nil {
+		return *pr.linear
+	}
+	return pr.op
+}
+
+// canonical is the op with its defaults written out.
+func (pr *problem) canonical() vkattn.Op {
+	if pr.linear != nil {
+		return pr.linear.Canonical()
+	}
+	return pr.op.Canonical()
+}
+
 func (pr *problem) note(format string, args ...any) {
 	pr.notes = append(pr.notes, fmt.Sprintf(format, args...))
 }
@@ -86,6 +109,10 @@ func view(m vkattn.Memory, layout string, b, h, s, d int) vkattn.Tensor {
 
 // outputs makes room for the results of one run, in the problem's layout.
 func (pr *problem) outputs() (out, lse []float32, args vkattn.Args) {
+	if pr.linear != nil {
+		out, args = pr.linearOutputs()
+		return out, nil, args
+	}
 	op := pr.op.Canonical()
 	args = pr.args
 	s := args.Q.Shape
@@ -104,6 +131,13 @@ const maxCounted = 1 << 28
 // finish checks the whole call and counts its work, pair by pair where masks are data and that is quick.
 func (pr *problem) finish() error {
 	_, _, args := pr.outputs()
+	if pr.linear != nil {
+		seqs, err := pr.linear.Check(&args)
+		if err == nil {
+			pr.work = pr.linear.Work(&args, seqs)
+		}
+		return err
+	}
 	seqs, err := pr.op.Check(&args)
 	if err != nil {
 		return err

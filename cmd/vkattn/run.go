@@ -46,7 +46,9 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or file, 3 no such device or 
   vkattn run --headdim 64 --window 128,0 --sink-tokens 4 --causal --check --device llvmpipe,cpu
   vkattn run --in layer.npz --causal --check --out result.npz
   vkattn run --q q.npy --k k.npy --v v.npy --bias extra.npz:relative --scale 0.1
-  vkattn run --headdim 64 --cu-seqlens-q 0,100,100,356 --causal --json`,
+  vkattn run --headdim 64 --cu-seqlens-q 0,100,100,356 --causal --json
+  vkattn run --preset qwen3-next-deltanet --seqlen 4k --state --check
+  vkattn run --linear --map favor --features 256 --norm sum --check`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.preset == "list" {
@@ -84,6 +86,7 @@ type result struct {
 
 	err      error
 	out, lse []float32
+	args     vkattn.Args
 }
 
 // run is the command.
@@ -110,6 +113,12 @@ func (a *app) run(ctx context.Context, r *runFlags) error {
 	}
 	if err := pr.finish(); err != nil {
 		return err
+	}
+	if pr.linear != nil {
+		_, args := pr.linearOutputs()
+		for _, w := range pr.linear.Warnings(&args) {
+			a.note("%s", w)
+		}
 	}
 	names, err := a.targets(ctx, r.device)
 	if err != nil {
@@ -141,12 +150,12 @@ func (a *app) run(ctx context.Context, r *runFlags) error {
 		e := json.NewEncoder(a.out)
 		e.SetIndent("", "  ")
 		err = e.Encode(struct {
-			Schema  int              `json:"schema"`
-			Build   bench.Build      `json:"build"`
-			Problem string           `json:"problem"`
-			Op      vkattn.Attention `json:"op"`
-			Results []*result        `json:"results"`
-		}{1, build(), pr.op.String(), pr.op.Canonical(), results})
+			Schema  int         `json:"schema"`
+			Build   bench.Build `json:"build"`
+			Problem string      `json:"problem"`
+			Op      vkattn.Op   `json:"op"`
+			Results []*result   `json:"results"`
+		}{1, build(), pr.problemOp().String(), pr.canonical(), results})
 	} else if slices.ContainsFunc(results, func(res *result) bool { return res.out != nil }) {
 		err = a.printResults(pr, results)
 	}
@@ -209,7 +218,7 @@ func (a *app) runOn(ctx context.Context, r *runFlags, pr *problem, name string, 
 		a.note("%s has one kernel, --kernel %s does not apply to it", name, r.deviceFlags.kernel)
 	}
 	bar.show("%s: planning", name)
-	plan, err := backend.Plan(ctx, pr.op)
+	plan, err := backend.Plan(ctx, pr.problemOp())
 	if err != nil {
 		res.err = err
 		return res
@@ -230,7 +239,7 @@ func (a *app) runOn(ctx context.Context, r *runFlags, pr *problem, name string, 
 		res.Report = report
 		res.Runs = append(res.Runs, bench.Sample{Device: report.DeviceTime, Wall: report.WallTime})
 	}
-	res.out, res.lse = out, lse
+	res.out, res.lse, res.args = out, lse, args
 	res.summarize()
 	if pr.wantOut != nil {
 		if res.Expect, err = compareFile(pr, out, lse); err != nil {
@@ -258,21 +267,10 @@ func (a *app) check(ctx context.Context, r *runFlags, pr *problem, results []*re
 	}
 	for _, res := range results {
 		if res.out != nil {
-			res.Check = ref.compare(outputArgs(pr, res.out, res.lse))
+			res.Check = ref.compare(&res.args)
 		}
 	}
 	return nil
-}
-
-// outputArgs views finished outputs again.
-func outputArgs(pr *problem, out, lse []float32) *vkattn.Args {
-	s, op := pr.args.Q.Shape, pr.op.Canonical()
-	args := pr.args
-	args.Out = view(vkattn.Float32s(out), pr.layout, s[0], s[1], s[2], op.ValueDim)
-	if lse != nil {
-		args.LSE = view(vkattn.Float32s(lse), pr.lseLayout(), s[0], s[1], s[2], 1)
-	}
-	return &args
 }
 
 // save writes the first result that there is.
@@ -284,7 +282,7 @@ func (r *runFlags) save(a *app, pr *problem, results []*result) error {
 		if res.out == nil {
 			continue
 		}
-		if err := pr.write(r.out, res.out, res.lse); err != nil {
+		if err := pr.write(r.out, res.out, res.lse, res.args.StateOut); err != nil {
 			return err
 		}
 		if len(results) > 1 {
@@ -326,10 +324,13 @@ func verdict(results []*result) error {
 func listPresets(a *app) error {
 	rows := [][]string{{"PRESET", "HEADS", "HEAD SIZE", "CONTEXT", "WHAT"}}
 	for _, p := range preset.All() {
-		op := p.Op.Canonical()
+		op := p.Shape()
 		heads, size := fmt.Sprint(op.HeadsQ), fmt.Sprint(op.HeadDim)
-		if op.HeadsK != op.HeadsQ {
+		if op.HeadsK != op.HeadsQ || op.HeadsV != op.HeadsK {
 			heads += fmt.Sprintf("/%d", op.HeadsK)
+		}
+		if op.HeadsV != op.HeadsK {
+			heads += fmt.Sprintf("/%d", op.HeadsV)
 		}
 		if op.ValueDim != op.HeadDim {
 			size += fmt.Sprintf("/%d", op.ValueDim)

@@ -11,7 +11,9 @@ import (
 
 // spec is a problem without tensors: the op and the short lists of its arguments.
 type spec struct {
-	op                   vkattn.Attention
+	op                   vkattn.Attention // of linear attention, the shape alone
+	linear               *vkattn.Linear   // without the shape; nil for softmax attention
+	decays               string           // the model whose decays linear attention has; "" makes them up
 	offset               []int
 	prefix, global       []int32
 	cuQ, cuK, keyLengths []int32
@@ -59,7 +61,11 @@ func (p *problemFlags) specs(lists bool) ([]spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	headsV, err := axis("heads-v", p.headsV, 0)
+	fallbackV := 0
+	if base.linear != nil && !p.given("heads-kv") {
+		fallbackV = base.op.HeadsV
+	}
+	headsV, err := axis("heads-v", p.headsV, fallbackV)
 	if err != nil {
 		return nil, err
 	}
@@ -179,13 +185,15 @@ func (p *problemFlags) causals(lists, fromPreset bool) ([]bool, error) {
 func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	var s spec
 	var pre *preset.Preset
+	var linear *vkattn.Linear
 	if p.preset != "" {
 		found, err := preset.Find(p.preset)
 		if err != nil {
 			return s, nil, usagef("--preset: %w", err)
 		}
 		pre = &found
-		s.op, s.global, s.valueInKey = found.Op, found.Global, found.ValueInKey
+		s.op, s.global, s.valueInKey = found.Shape(), found.Global, found.ValueInKey
+		linear, s.decays = found.Linear, found.Decays
 		s.sinksFromPreset = found.Op.With.Has(vkattn.WithSinkLogits)
 		if p.given("headdim") || p.given("heads-kv") || p.given("heads-v") {
 			s.valueInKey = false
@@ -193,6 +201,12 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	}
 	op := &s.op
 	var err error
+	if s.linear, err = p.linearOf(linear); err != nil {
+		return s, nil, err
+	}
+	if p.given("decay") {
+		s.decays = p.decay
+	}
 	set := func(flag string, f func() error) {
 		if err == nil && (pre == nil || p.given(flag)) {
 			err = f()

@@ -31,8 +31,8 @@ func newVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that a device computes every option right",
-		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, against the float64
-oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
+		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, and linear
+attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
 Exit codes: 0 something passed and nothing failed, 3 nothing passed, 4 something failed.`,
@@ -187,17 +187,23 @@ type loader func(vkattn.Backend) (int, func(int) caseResult, error)
 // suiteCases is the conformance suite.
 func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) loader {
 	return func(b vkattn.Backend) (int, func(int) caseResult, error) {
-		var cases []attntest.Case
-		for _, c := range attntest.Cases() {
-			if (!v.sample || c.Sample) && filter.MatchString(c.Name) {
-				cases = append(cases, c)
+		var cases []func(attntest.Options) attntest.Result
+		add := func(name string, sample bool, run func(attntest.Options) attntest.Result) {
+			if (!v.sample || sample) && filter.MatchString(name) {
+				cases = append(cases, run)
 			}
+		}
+		for _, c := range attntest.Cases() {
+			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyCase(ctx, b, c, o) })
+		}
+		for _, c := range attntest.LinearCases() {
+			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })
 		}
 		if len(cases) == 0 {
 			return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)
 		}
 		return len(cases), func(i int) caseResult {
-			r := attntest.VerifyCase(ctx, b, cases[i], attntest.Options{Seed: v.seed})
+			r := cases[i](attntest.Options{Seed: v.seed})
 			reason := r.Reason
 			if r.Status == attntest.Failed && r.Where != "" {
 				reason += " at " + r.Where

@@ -25,3 +25,9 @@ func TestCPUPatterns(t *testing.T) {
 	defer b.Close()
 	RunPatterns(t, b, false)
 }
+
+func TestCPULinear(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunLinear(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
+}

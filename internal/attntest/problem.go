@@ -98,6 +98,10 @@ func (l layout) broadcasts(axis byte) bool {
 
 // floats places a float32 tensor in new memory.
 func (p *Problem) floats(shape [4]int, l layout) (vkattn.Tensor, *store) {
+	return placeFloats(shape, l)
+}
+
+func placeFloats(shape [4]int, l layout) (vkattn.Tensor, *store) {
 	stride, span := l.strides(shape)
 	n := margin + l.offset + span + margin
 	s := &store{f: make([]float32, n), live: make([]bool, n)}
@@ -146,7 +150,12 @@ func (s *store) markRow(t vkattn.Tensor, b, h, row int) {
 
 // Zero sets all input memory that no visible pair reads to 0, and fills the outputs with NaN.
 func (p *Problem) Zero() {
-	for _, s := range p.inputs {
+	zero(p.inputs)
+	p.fillOutputs(zeroPattern)
+}
+
+func zero(inputs []*store) {
+	for _, s := range inputs {
 		for i, live := range s.live {
 			if live {
 				continue
@@ -158,15 +167,19 @@ func (p *Problem) Zero() {
 			}
 		}
 	}
-	p.fillOutputs(zeroPattern)
 }
 
 // Poison fills all input memory that no visible pair reads with NaN, infinities, huge numbers and, in
 // Bool memory, with true; and fills the outputs with NaN of another pattern than Zero does.
 func (p *Problem) Poison() {
+	poison(p.inputs)
+	p.fillOutputs(poisonPattern)
+}
+
+func poison(inputs []*store) {
 	garbage := [...]float32{float32(math.NaN()), float32(math.Inf(1)), math.MaxFloat32,
 		float32(math.NaN()), float32(math.Inf(-1)), -math.MaxFloat32, 1e-40}
-	for n, s := range p.inputs {
+	for n, s := range inputs {
 		for i, live := range s.live {
 			if live {
 				continue
@@ -178,7 +191,6 @@ func (p *Problem) Poison() {
 			}
 		}
 	}
-	p.fillOutputs(poisonPattern)
 }
 
 // The NaNs that the outputs are full of before a run, by their first bit pattern.

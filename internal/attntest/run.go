@@ -240,10 +240,12 @@ func (q question) ask(ctx context.Context, plan vkattn.Plan, r *Result) error {
 }
 
 // inputHash tells whether anything changed in the memory of the inputs.
-func (p *Problem) inputHash() uint64 {
+func (p *Problem) inputHash() uint64 { return hashOf(p.inputs) }
+
+func hashOf(inputs []*store) uint64 {
 	var h maphash.Hash
 	h.SetSeed(hashSeed)
-	for _, s := range p.inputs {
+	for _, s := range inputs {
 		h.Write(s.raw)
 		if len(s.f) > 0 {
 			h.Write(unsafe.Slice((*byte)(unsafe.Pointer(&s.f[0])), 4*len(s.f)))

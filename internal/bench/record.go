@@ -42,7 +42,7 @@ type Record struct {
 	Case    string    `json:"case,omitempty"`    // within the table
 	Against string    `json:"against,omitempty"` // the case that Ratio compares with
 	Problem string    `json:"problem"`
-	// Op is the problem in canonical form; nil in records of ops that this version does not know.
+	// Op is the problem in canonical form; nil in records of other ops than Attention, of which Problem says all.
 	Op     *vkattn.Attention `json:"op,omitempty"`
 	Asked  string            `json:"asked"` // what the contestant was asked for: device and kernel
 	Host   bool              `json:"host"`  // tensors were in host memory, and wall times have the copies in them
@@ -73,10 +73,13 @@ type Record struct {
 }
 
 // NewRecord derives the figures of a series. report is that of the last run.
-func NewRecord(op vkattn.Attention, asked string, report vkattn.Report, roofs *vkattn.Roofs, s *Series) Record {
-	canonical := op.Canonical()
-	r := Record{Schema: Schema, Time: time.Now().UTC(), Problem: op.String(), Op: &canonical, Asked: asked, Report: report,
+func NewRecord(op vkattn.Op, asked string, report vkattn.Report, roofs *vkattn.Roofs, s *Series) Record {
+	r := Record{Schema: Schema, Time: time.Now().UTC(), Problem: op.String(), Asked: asked, Report: report,
 		Roofs: roofs, Samples: s.Samples, Warm: s.Warm, Stopped: s.Stopped}
+	if a, ok := op.(vkattn.Attention); ok {
+		canonical := a.Canonical()
+		r.Op = &canonical
+	}
 	if s.Err != nil {
 		r.Error = s.Err.Error()
 	}

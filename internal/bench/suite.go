@@ -146,9 +146,12 @@ func windowed(suite, table string, op vkattn.Attention, sizes ...int) []Case {
 	return cases
 }
 
-// presets takes each layer at lengths up to the model's context, and at that if it is short.
+// presets takes each layer of softmax attention at lengths up to the model's context, and at that if it is short.
 func presets() (cases []Case) {
 	for _, p := range preset.All() {
+		if p.Linear != nil {
+			continue
+		}
 		lengths := []int{512, 2 << 10, 8 << 10}
 		if p.Context < 8<<10 {
 			lengths = append(lengths, p.Context)

@@ -16,6 +16,10 @@ type Preset struct {
 	Text string // what it is, in one line
 	// Op has heads, head sizes, masks and With. Batch, SeqQ and SeqK are 0: the caller chooses.
 	Op vkattn.Attention
+	// Linear is a layer of linear attention, in place of Op.
+	Linear *vkattn.Linear
+	// Decays names the model whose decays such a layer has: "retnet" or "transnormerllm"; "" if they come from the data.
+	Decays string
 	// Rows is the number of query rows of a typical call when that is not the whole sequence (decode), else 0.
 	Rows int
 	// Context is the longest sequence that the model takes, in tokens.
@@ -26,6 +30,15 @@ type Preset struct {
 	ValueInKey bool
 	// Layers says which layers of the model attend like this.
 	Layers string
+}
+
+// Shape is heads, head sizes and causal of either kind of layer, in the words of softmax attention.
+func (p Preset) Shape() vkattn.Attention {
+	if p.Linear == nil {
+		return p.Op
+	}
+	l := p.Linear.Canonical()
+	return vkattn.Attention{HeadsQ: l.HeadsQ, HeadsK: l.HeadsK, HeadsV: l.HeadsV, HeadMap: l.HeadMap, HeadDim: l.HeadDim, ValueDim: l.ValueDim, Causal: l.Causal}
 }
 
 // All lists the presets, related ones beside each other.

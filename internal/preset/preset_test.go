@@ -16,9 +16,15 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s twice", p.Name)
 		}
 		seen[p.Name] = true
-		op := p.Op
+		op := p.Shape()
 		op.Batch, op.SeqQ, op.SeqK = 1, p.Context, p.Context
-		if err := op.Validate(); err != nil {
+		var whole vkattn.Op = op
+		if p.Linear != nil {
+			l := *p.Linear
+			l.Batch, l.SeqQ = 1, p.Context
+			whole = l
+		}
+		if err := whole.Validate(); err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 		}
 		if op.HeadsQ == 0 || op.HeadsK == 0 || op.HeadsV == 0 || p.Context == 0 || p.Text == "" || p.Layers == "" {

@@ -8,7 +8,8 @@ import (
 
 // The numbers are those of the models' published configurations. A window of W in a causal model keeps
 // i-W < j <= i, so it reaches W-1 keys to the left. Gemma 2 and gpt-oss alternate sliding and full
-// layers, the first one sliding: the plain name is the sliding layer.
+// layers, the first one sliding: the plain name is the sliding layer. Layers of linear attention are what lies between their
+// projections: gates, convolutions and norms behind them are not part of it.
 var table = []Preset{
 	{Name: "llama3.1-8b", Text: "Llama 3.1 8B", Op: causal(32, 8, 128), Context: 131072, Layers: "all 32"},
 	{Name: "llama3.1-70b", Text: "Llama 3.1 70B", Op: causal(64, 8, 128), Context: 131072, Layers: "all 80"},
@@ -27,6 +28,14 @@ var table = []Preset{
 	{Name: "longformer-base", Text: "Longformer base: 256 keys to each side, first token global", Op: both(full(12, 12, 64), 256), Context: 4096, Global: []int32{0}, Layers: "all 12"},
 	{Name: "whisper-large-v3", Text: "Whisper large v3, encoder", Op: full(20, 20, 64), Context: 1500, Layers: "all 32 of the encoder"},
 	{Name: "vit-h14", Text: "ViT-H/14: head size 80", Op: full(16, 16, 80), Context: 257, Layers: "all 32"},
+	{Name: "retnet", Text: "RetNet 1.3B, retention: values twice as wide as keys", Linear: &vkattn.Linear{HeadsQ: 8, HeadDim: 256, ValueDim: 512, Causal: true, Decay: vkattn.DecayHead},
+		Decays: "retnet", Context: 2048, Layers: "all 24"},
+	{Name: "transnormerllm-385m", Text: "TransNormerLLM 385M, lightning attention: silu, decays of the heads, norm over all heads",
+		Linear: &vkattn.Linear{HeadsQ: 8, HeadDim: 128, Causal: true, Map: vkattn.MapSiLU, Decay: vkattn.DecayHead, Norm: vkattn.NormSRMS, Scale: vkattn.Num(1)},
+		Decays: "transnormerllm", Context: 2048, Layers: "all 24, the decays those of the first"},
+	{Name: "qwen3-next-deltanet", Text: "Qwen3-Next 80B-A3B, gated delta rule: two value heads share a key head",
+		Linear:  &vkattn.Linear{HeadsQ: 16, HeadsK: 16, HeadsV: 32, HeadDim: 128, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayToken},
+		Context: 262144, Layers: "36 of 48, all but each fourth"},
 }
 
 func full(heads, kv, dim int) vkattn.Attention {
