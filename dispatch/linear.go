@@ -318,7 +318,7 @@ func (c *linearCall) longest() (queries, keys int) {
 
 // whole is the area of all units, with parts of so many tokens.
 func (c *linearCall) whole(parts, partTokens int) linearArea {
-	return linearArea{seq1: len(c.seqs), head1: c.op.States(), part1: parts, t1: max(partTokens, 1), partTokens: max(partTokens, 1)}
+	return linearArea{seq1: len(c.seqs), head1: c.op.States(), read1: c.ch.reads, step: c.ch.reads, part1: parts, t1: max(partTokens, 1), partTokens: max(partTokens, 1)}
 }
 
 func (c *linearCall) cutter() *linearCutter {
@@ -353,10 +353,7 @@ func (c *linearCall) causal() error {
 		if a.t1 < tokens || c.op.StateOut {
 			phase |= linearSuspend
 		}
-		if err := c.features(a, s, 0); err != nil {
-			return err
-		}
-		if err := c.recur(a, s, phase); err != nil {
+		if err := c.recur(a, s, phase, 0); err != nil {
 			return err
 		}
 	}
@@ -410,10 +407,7 @@ func (c *linearCall) full() error {
 		if a.t0 > 0 || parts == 1 && c.op.StateIn {
 			phase |= linearResume
 		}
-		if err := c.features(a, sum, linearFinal); err != nil {
-			return err
-		}
-		if err := c.recur(a, sum, phase); err != nil {
+		if err := c.recur(a, sum, phase, linearFinal); err != nil {
 			return err
 		}
 	}
@@ -428,18 +422,37 @@ func (c *linearCall) full() error {
 	}
 	for i := range queryPieces {
 		a := &queryPieces[i]
-		if err := c.features(a, read, 0); err != nil {
-			return err
-		}
-		if err := c.recur(a, read, linearRead|linearResume); err != nil {
+		if err := c.recur(a, read, linearRead|linearResume, 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// recur dispatches the recurrent kernel over an area.
-func (c *linearCall) recur(a *linearArea, s *linearStage, phase uint32) error {
+// recur runs an area: the features of its tokens, then the recurrence. favor is linearFinal where the maximum of all keys
+// is known.
+func (c *linearCall) recur(a *linearArea, s *linearStage, phase, favor uint32) error {
+	if s.advance {
+		if err := c.keysOf(a, s, favor); err != nil {
+			return err
+		}
+	}
+	return a.each(s, func(sub *linearArea) error {
+		if s.read {
+			if err := c.queriesOf(sub, s); err != nil {
+				return err
+			}
+		}
+		p := phase
+		if sub.read1 < a.read1 && s.advance {
+			p &^= linearSuspend // others read the same tokens
+		}
+		return c.recurrent(sub, s, p)
+	})
+}
+
+// recurrent dispatches the recurrent kernel over an area.
+func (c *linearCall) recurrent(a *linearArea, s *linearStage, phase uint32) error {
 	w, _ := c.windows(a, s)
 	p := c.slice(a, s, &w, phase)
 	b := c.bindings(linearMainAt, s, &w)
@@ -588,20 +601,69 @@ func (c *linearCall) srms() error {
 		return nil
 	}
 	s := &linearStage{read: true}
-	cut := &linearCutter{linearCall: c, budget: c.budget}
-	pieces, err := cut.cutTokens(nil, c.whole(1, tokens), s)
-	if err != nil {
-		return err
-	}
-	for i := range pieces {
-		a := &pieces[i]
+	cut := &linearCutter{linearCall: c, budget: math.Inf(1)}
+	dispatch := func(a *linearArea, s *linearStage, phase uint32) error {
 		w, _ := c.windows(a, s)
-		p := c.slice(a, s, &w, 0)
+		p := c.slice(a, s, &w, phase)
 		n := (a.seq1 - a.seq0) * (a.t1 - a.t0)
 		p.Count = uint32(n)
 		x, y := c.r.grid(n)
-		if err := c.r.dispatch(pipeline, c.bindings(linearMainAt, s, &w), bytesOf(&p), x, y, 1, 4*float64(n)*float64(c.op.Heads()*c.op.ValueDim), c.budget); err != nil {
-			return err
+		return c.r.dispatch(pipeline, c.bindings(linearMainAt, s, &w), bytesOf(&p), x, y, 1, 4*float64(n)*float64(c.op.Heads()*c.op.ValueDim), c.budget)
+	}
+	const some = 1 << 16 // tokens of a dispatch
+	for n := 0; n < len(c.seqs); {
+		// All sequences at once if they can be bound, else one by one, else collecting over heads.
+		all := c.whole(1, tokens)
+		all.seq0 = n
+		if cut.misfit(all, s) != "" || len(c.seqs)*tokens > some {
+			all.seq1 = n + 1
+		}
+		n = all.seq1
+		for t := 0; t < tokens; t += some {
+			a := all
+			a.t0, a.t1 = t, min(t+some, tokens)
+			if cut.misfit(a, s) == "" {
+				if err := dispatch(&a, s, linearAdvance|linearRead); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := c.srmsByHeads(a, cut, dispatch); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// srmsByHeads is srms where all heads of some tokens of a sequence cannot be bound at once.
+func (c *linearCall) srmsByHeads(a linearArea, cut *linearCutter, dispatch func(*linearArea, *linearStage, uint32) error) error {
+	size := 8 * int64(a.t1)
+	if size > c.limit {
+		return fmt.Errorf("dispatch: the sums of %d tokens exceed the %d bytes that the device binds at once: %w", a.t1, c.limit, vkattn.ErrUnsupported)
+	}
+	buf, err := c.r.hold(size, vk.HeapDevice, "scratch")
+	if err != nil {
+		return err
+	}
+	commands, err := c.r.open()
+	if err != nil {
+		return err
+	}
+	if err := commands.Fill(buf, 0, size, 0); err != nil {
+		return err
+	}
+	commands.Barrier(vk.BarrierAll)
+	pieces, err := cut.cut(nil, a, &linearStage{read: true})
+	if err != nil {
+		return err
+	}
+	sums := &linearStage{read: true, states: &view{buf: buf, room: buf.Size(), size: 4}, sums: true}
+	for _, phase := range []uint32{linearAdvance, linearRead} {
+		for i := range pieces {
+			if err := pieces[i].each(sums, func(sub *linearArea) error { return dispatch(sub, sums, phase) }); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

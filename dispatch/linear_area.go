@@ -7,11 +7,11 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// linearArea is what one dispatch of a linear kernel touches: sequences, state heads, and of each part of the tokens,
-// partTokens of them, those in [t0, t1). All are half-open.
+// linearArea is what one dispatch of a linear kernel touches: sequences, state heads, of the heads that read each state
+// those in [read0, read1), step in a dispatch, and of each part of the tokens, partTokens of them, those in [t0, t1). All are half-open.
 type linearArea struct {
-	seq0, seq1, head0, head1, part0, part1, t0, t1 int
-	partTokens                                     int
+	seq0, seq1, head0, head1, read0, read1, part0, part1, t0, t1 int
+	step, partTokens                                             int
 }
 
 func (a *linearArea) units() int { return (a.seq1 - a.seq0) * (a.head1 - a.head0) }
@@ -26,6 +26,22 @@ type linearStage struct {
 	advance, read bool
 	states        *view // binding 5: strides are of sequences, heads and rows
 	part          int   // its stride of parts
+	sums          bool  // it is no state, and bound whole
+}
+
+// each calls f for the dispatches of an area, those of step heads that read a state.
+func (a *linearArea) each(s *linearStage, f func(sub *linearArea) error) error {
+	if !s.read {
+		return f(a)
+	}
+	sub := *a
+	for ; sub.read0 < a.read1; sub.read0 = sub.read1 {
+		sub.read1 = min(sub.read0+a.step, a.read1)
+		if err := f(&sub); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // linearCutter cuts areas so that what they touch can be bound and their work fits into a submit.
@@ -62,6 +78,10 @@ func (c *linearCutter) cut(pieces []linearArea, a linearArea, s *linearStage) ([
 	case a.part1-a.part0 > 1:
 		lo.part1 = (a.part0 + a.part1) / 2
 		hi.part0 = lo.part1
+	case which != "" && s.read && a.step > 1:
+		// The state advances anew for every dispatch of the same tokens, so this is the last resort.
+		a.step = ceilDiv(a.step, 2)
+		return c.cut(pieces, a, s)
 	case which != "":
 		return nil, fmt.Errorf("dispatch: one token of %s spans more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
 	default:
@@ -72,30 +92,6 @@ func (c *linearCutter) cut(pieces []linearArea, a linearArea, s *linearStage) ([
 		return nil, err
 	}
 	return c.cut(pieces, hi, s)
-}
-
-// cutTokens is cut where all heads have to stay together.
-func (c *linearCutter) cutTokens(pieces []linearArea, a linearArea, s *linearStage) ([]linearArea, error) {
-	_, which := c.windows(&a, s)
-	if which == "" && (a.seq1-a.seq0)*(a.t1-a.t0) <= 1<<24 {
-		return append(pieces, a), nil
-	}
-	lo, hi := a, a
-	switch {
-	case a.seq1-a.seq0 > 1:
-		lo.seq1 = (a.seq0 + a.seq1) / 2
-		hi.seq0 = lo.seq1
-	case a.t1-a.t0 > 1:
-		lo.t1 = (a.t0 + a.t1) / 2
-		hi.t0 = lo.t1
-	default:
-		return nil, fmt.Errorf("dispatch: all heads of one token of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
-	}
-	pieces, err := c.cutTokens(pieces, lo, s)
-	if err != nil {
-		return nil, err
-	}
-	return c.cutTokens(pieces, hi, s)
 }
 
 // maxFeatureScratch bounds what the features of a dispatch take, in bytes.
@@ -112,7 +108,13 @@ func (c *linearCutter) misfit(a linearArea, s *linearStage) string {
 	if z := int(c.r.be.caps.Limits.MaxComputeWorkGroupCount[2]); a.part1-a.part0 > z {
 		return "parts"
 	}
-	_, which := c.windows(&a, s)
+	which := ""
+	a.each(s, func(sub *linearArea) error {
+		if _, w := c.windows(sub, s); w != "" {
+			which = w
+		}
+		return nil
+	})
 	return which
 }
 
@@ -150,11 +152,18 @@ func (c *linearCall) cost(a *linearArea, s *linearStage) float64 {
 // heads is the range of count heads that the state heads of an area read, or that read them.
 func (c *linearCall) heads(a *linearArea, count int) (lo, hi int) {
 	states := c.op.States()
-	switch {
-	case c.op.HeadMap == vkattn.HeadCyclic:
-		return 0, count
+	one, cyclic := a.head1-a.head0 == 1, c.op.HeadMap == vkattn.HeadCyclic
+	switch group := count / states; {
+	case count > states && cyclic:
+		return a.head0 + a.read0*states, a.head1 + (a.read1-1)*states
+	case count > states && one:
+		return a.head0*group + a.read0, a.head0*group + a.read1
 	case count > states:
-		return a.head0 * (count / states), a.head1 * (count / states)
+		return a.head0 * group, a.head1 * group
+	case cyclic && one:
+		return a.head0 % count, a.head0%count + 1
+	case cyclic:
+		return 0, count
 	}
 	return a.head0 / (states / count), (a.head1-1)/(states/count) + 1
 }
@@ -214,7 +223,9 @@ func (c *linearCall) windows(a *linearArea, s *linearStage) (w [numBindings]wind
 		put(bindQ, "q", &c.q, c.op.HeadsQ, false)
 		put(bindOut, "out", &c.out, c.op.Heads(), false)
 	}
-	if v := s.states; v != nil && v.given() {
+	if v := s.states; s.sums {
+		w[bindState] = window{0, min(v.room, c.limit), 0}
+	} else if v != nil && v.given() {
 		first, last := c.seqs[a.seq0].Index, c.seqs[a.seq1-1].Index
 		lo := v.off + first*v.sb + a.head0*v.sh + a.part0*s.part
 		place(bindState, "the states", v, lo, v.off+last*v.sb+(a.head1-1)*v.sh+(a.part1-1)*s.part+(c.stateRows-1)*v.ss+v.n)
@@ -225,7 +236,7 @@ func (c *linearCall) windows(a *linearArea, s *linearStage) (w [numBindings]wind
 // slice is the push constant block of an area.
 func (c *linearCall) slice(a *linearArea, s *linearStage, w *[numBindings]window, phase uint32) linearSlice {
 	p := linearSlice{SeqFirst: uint32(a.seq0), HeadFirst: uint32(a.head0), HeadCount: uint32(a.head1 - a.head0),
-		PartFirst: uint32(a.part0), PartTokens: uint32(a.partTokens), TokenFirst: int32(a.t0), TokenEnd: int32(a.t1), Phase: phase,
+		ReadFirst: uint32(a.read0), ReadEnd: uint32(a.read1), PartFirst: uint32(a.part0), PartTokens: uint32(a.partTokens), TokenFirst: int32(a.t0), TokenEnd: int32(a.t1), Phase: phase,
 		StateBase: w[bindState].base, QBase: w[bindQ].base, KBase: w[bindK].base, VBase: w[bindV].base, OutBase: w[bindOut].base,
 		DecayBase: w[bindDecay].base, BetaBase: w[bindBeta].base, ListBase: linearTableAt / 4}
 	if s.states != nil {

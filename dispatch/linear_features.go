@@ -39,27 +39,26 @@ func (c *linearCall) reserve(keys, queries []linearArea) error {
 	return nil
 }
 
-// features computes what the recurrence reads in an area, if maps need a whole head. phase is linearFinal where the
-// maximum of all keys is known.
-func (c *linearCall) features(a *linearArea, s *linearStage, phase uint32) error {
-	if !c.ch.featured() {
+// keysOf computes the features of the keys of an area, if maps need a whole head.
+func (c *linearCall) keysOf(a *linearArea, s *linearStage, phase uint32) error {
+	switch {
+	case !c.ch.featured():
 		return nil
-	}
-	if s.read {
-		if err := c.project(a, s, false, 0); err != nil {
-			return err
-		}
-	}
-	if !s.advance {
-		return nil
-	}
-	if c.op.Map != vkattn.MapFavor {
+	case c.op.Map != vkattn.MapFavor:
 		return c.project(a, s, true, 0)
 	}
 	if err := c.keyMaxima(a, s, phase); err != nil {
 		return err
 	}
 	return c.project(a, s, true, linearApply)
+}
+
+// queriesOf does the same for queries.
+func (c *linearCall) queriesOf(a *linearArea, s *linearStage) error {
+	if !c.ch.featured() {
+		return nil
+	}
+	return c.project(a, s, false, 0)
 }
 
 // project dispatches the features kernel over the queries or keys of an area.

@@ -27,6 +27,7 @@ type linearSlice struct {
 	Count, UnitFirst                                            uint32
 	SeqFirst, HeadFirst, HeadCount                              uint32
 	PartFirst, PartTokens                                       uint32
+	ReadFirst, ReadEnd                                          uint32
 	TokenFirst, TokenEnd                                        int32
 	Phase                                                       uint32
 	StateSeq, StateHead, StatePart, StateRow                    uint32

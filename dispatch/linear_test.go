@@ -57,11 +57,15 @@ func linearCases() []linearCase {
 }
 
 func TestLinear(t *testing.T) {
-	b := open(t, dispatch.Config{CacheDir: "off"})
-	for i, c := range linearCases() {
-		t.Run(c.op.String(), func(t *testing.T) { c.run(t, b, uint64(i)) })
+	for _, disable := range []string{"", "texels", "subgroup"} {
+		b := open(t, dispatch.Config{CacheDir: "off", Disable: []string{disable}})
+		for i, c := range linearCases() {
+			t.Run(disable+"/"+c.op.String(), func(t *testing.T) { c.run(t, b, uint64(i)) })
+		}
+		if n := b.PipelinesCreated(); n > 10 {
+			t.Errorf("%d pipelines, the budget is 10", n)
+		}
 	}
-	t.Logf("%d pipelines", b.PipelinesCreated())
 }
 
 // randomLinear is a call of any features at an awkward size. Sums that may vanish are kept off 0: NormSum has

@@ -200,7 +200,7 @@ void main() {
     }
     uint k_step = k_row, v_step = v_row, q_step = q_row, out_step = out_row, decay_step = decay_row, beta_step = beta_row;
     bool decays = (flags & LINEAR_DECAY) != 0u;
-    uint last_read = (slice.phase & PHASE_READ) != 0u ? reads : 0u;
+    uint first_read = slice.read_first, last_read = (slice.phase & PHASE_READ) != 0u ? slice.read_end : 0u;
     float factor = scale, small = eps;
     uint own = column + group_lane() % ROWS;
 
@@ -280,7 +280,7 @@ void main() {
                 }
             }
         }
-        [[dont_unroll]] for (uint r0 = 0u; r0 < last_read; r0 += READS) {
+        [[dont_unroll]] for (uint r0 = first_read; r0 < last_read; r0 += READS) {
             [[unroll]] for (uint c = 0u; c < READS; c++) {
                 uint out_head_index = output_head(head, min(r0 + c, last_read - 1u));
                 uint row = q_at + query_head(out_head_index) * q_heads + uint(t) * q_step;

@@ -3,14 +3,17 @@
 
 // TransNormer's norm: each token of out divided by its root mean square over all heads and values, plus eps.
 //
-// out [B,H,Sq,Dv], any strides, in place. One workgroup has one token of one sequence. Shared memory: one float per
-// invocation. Qin et al., arXiv:2210.10340, equation 11.
+// out [B,H,Sq,Dv], any strides, in place. One workgroup has one token of one sequence. Where not all heads can be bound
+// at once, dispatches with PHASE_ADVANCE alone collect, and those with PHASE_READ alone divide: sums [Sq] keeps the
+// largest value and the sum of squares of what is scaled by it. Shared memory: one float per invocation. Qin et al., arXiv:2210.10340, equation 11.
 
 layout(local_size_x_id = 0) in;     // a power of two
 
 #include "lib/linear.glsl"
 
 layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
+
+layout(std430, set = 0, binding = 5) buffer Sums { vec2 sums[]; };
 
 shared float exchanged[gl_WorkGroupSize.x];
 
@@ -26,6 +29,9 @@ float over_workgroup(float x, bool maximum) {
     return y;
 }
 
+// place is where the i-th head of those that read the states of this dispatch starts.
+uint place(uint i, uint some) { return output_head(slice.head_first + i / some, slice.read_first + i % some) * out_head; }
+
 void main() {
     uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     if (index >= slice.count) {
@@ -38,22 +44,39 @@ void main() {
         return;
     }
     uint base = slice.out_base + seq.batch * out_batch + (seq.q0 + uint(t)) * out_row;
-    uint n = heads * value_dim, step = gl_WorkGroupSize.x, width = value_dim, stride = out_head;
+    uint some = slice.read_end - slice.read_first, width = value_dim, step = gl_WorkGroupSize.x, me = gl_LocalInvocationID.x;
+    uint n = slice.head_count * some * width;
+    bool collect = (slice.phase & PHASE_ADVANCE) != 0u, divide = (slice.phase & PHASE_READ) != 0u;
     float top = 0.0, sum = 0.0;
-    for (uint i = gl_LocalInvocationID.x; i < n; i += step) {
-        top = max(top, abs(out_data[base + i / width * stride + i % width]));
+    if (collect) {
+        for (uint i = me; i < n; i += step) {
+            top = max(top, abs(out_data[base + place(i / width, some) + i % width]));
+        }
+        // Squares of what is scaled to 1 neither overflow nor vanish.
+        top = over_workgroup(top, true);
+        for (uint i = me; i < n; i += step) {
+            float x = out_data[base + place(i / width, some) + i % width] / (top > 0.0 ? top : 1.0);
+            sum += x * x;
+        }
+        sum = over_workgroup(sum, false);
     }
-    // Squares of what is scaled to 1 neither overflow nor vanish.
-    top = over_workgroup(top, true);
-    float down = top > 0.0 ? top : 1.0;
-    for (uint i = gl_LocalInvocationID.x; i < n; i += step) {
-        float x = out_data[base + i / width * stride + i % width] / down;
-        sum += x * x;
+    if (!divide) {
+        vec2 before = sums[t];
+        float both = max(top, before.x), down = both > 0.0 ? both : 1.0;
+        sum = sum * (top / down) * (top / down) + before.y * (before.x / down) * (before.x / down);
+        barrier();
+        if (me == 0u) {
+            sums[t] = vec2(both, sum);
+        }
+        return;
     }
-    sum = over_workgroup(sum, false);
-    float size = down * sqrt(sum / float(n)) + eps;
-    for (uint i = gl_LocalInvocationID.x; i < n; i += step) {
-        uint at = base + i / width * stride + i % width;
+    if (!collect) {
+        top = sums[t].x;
+        sum = sums[t].y;
+    }
+    float size = (top > 0.0 ? top : 1.0) * sqrt(sum / float(heads * width)) + eps;
+    for (uint i = me; i < n; i += step) {
+        uint at = base + place(i / width, some) + i % width;
         out_data[at] = size == 0.0 ? 0.0 : out_data[at] / size;
     }
 }

@@ -27,6 +27,7 @@ layout(push_constant) uniform Slice {
     uint seq_first, head_first, head_count;
     uint part_first;        // part of the first workgroup in z
     uint part_tokens;       // tokens of a part
+    uint read_first, read_end;          // of the heads of the output that read a state
     int token_first;        // tokens [token_first, token_end) of each part
     int token_end;
     uint phase;             // PHASE_*
