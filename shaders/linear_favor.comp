@@ -38,7 +38,7 @@ void main() {
     if ((slice.phase & PHASE_FIRST) == 0u) {
         c = maxima[own + 1u];
     } else if ((slice.phase & PHASE_RESUME) != 0u) {
-        c = state[home];
+        c = max(state[home], LOWEST);   // -infinity where no key has entered the state
     }
     float before = maxima[own];
     barrier();
@@ -88,7 +88,7 @@ void main() {
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
         uint columns = slice.home_row;
         for (uint i = me; i < columns; i += step) {
-            state[home + i] = i == 0u ? c : 0.0;
+            state[home + i] = i > 0u ? 0.0 : (c > LOWEST ? c : uintBitsToFloat(0xff800000u));
         }
     }
 }
