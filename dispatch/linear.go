@@ -3,6 +3,7 @@ package dispatch
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
@@ -333,9 +334,12 @@ func (c *linearCall) cutter() *linearCutter {
 	return cut
 }
 
-// causal streams the tokens by, slice by slice.
+// causal streams the tokens by, slice by slice; long sequences of few states in parts at the same time.
 func (c *linearCall) causal() error {
 	tokens, _ := c.longest()
+	if c.parts > 1 {
+		return c.segments(tokens)
+	}
 	s := &linearStage{advance: true, read: true, states: &c.state}
 	pieces, err := c.cutter().cut(nil, c.whole(1, tokens), s)
 	if err != nil {
@@ -354,6 +358,61 @@ func (c *linearCall) causal() error {
 			phase |= linearSuspend
 		}
 		if err := c.recur(a, s, phase, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segments computes parts of a sequence side by side: the state that each leaves, starting from nothing; the state before
+// each; the outputs from there.
+func (c *linearCall) segments(tokens int) error {
+	partTokens := ceilDiv(tokens, c.parts)
+	parts := ceilDiv(tokens, partTokens)
+	c.r.report.Splits = max(c.r.report.Splits, parts)
+	partial, err := c.partialStates(parts)
+	if err != nil {
+		return err
+	}
+	sum := &linearStage{advance: true, states: &partial, part: c.stateRows * partial.ss}
+	out := *sum
+	out.read = true
+	sums, err := c.cutter().cut(nil, c.whole(parts, partTokens), sum)
+	if err != nil {
+		return err
+	}
+	outs, err := c.cutter().cut(nil, c.whole(parts, partTokens), &out)
+	if err != nil {
+		return err
+	}
+	if err := c.reserve(slices.Concat(sums, outs), outs); err != nil {
+		return err
+	}
+	for i := range sums {
+		phase := uint32(linearAdvance | linearSuspend | linearTotal)
+		if sums[i].t0 > 0 {
+			phase |= linearResume
+		}
+		if err := c.recur(&sums[i], sum, phase, 0); err != nil {
+			return err
+		}
+	}
+	phase := uint32(linearExclusive)
+	if c.op.StateIn {
+		phase |= linearResume
+	}
+	if c.op.StateOut {
+		phase |= linearSuspend
+	}
+	if err := c.join(&partial, parts, phase); err != nil {
+		return err
+	}
+	for i := range outs {
+		phase := uint32(linearAdvance | linearRead | linearResume)
+		if outs[i].t1 < partTokens {
+			phase |= linearSuspend
+		}
+		if err := c.recur(&outs[i], &out, phase, 0); err != nil {
 			return err
 		}
 	}
@@ -509,14 +568,20 @@ func (c *linearCall) scratch(b *vk.Buffer) vk.Binding {
 	return vk.Binding{Buffer: b, Range: min(b.Size(), c.limit)}
 }
 
-// parts is the number of parts that the keys of a call that is not causal are summed up in.
+// parts is the number of parts of the keys that are computed side by side where states are few: their sums if the call is
+// not causal, else segments, which costs the half again. Tokens of the delta rule follow each other, and so do the maxima
+// of favor.
 func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) int {
-	if ch.op.Causal || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
+	if ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
 		return 1
 	}
 	shape := ch.op.StateShape(1)
 	units := float64(sequences) * float64(ch.op.States())
-	most := min(ceilDiv(keys, 64), 1024)
+	least := 64
+	if ch.op.Causal {
+		least = 256
+	}
+	most := max(1, min(keys/least, 1024))
 	if mem := float64(maxState) / (units * float64(shape[2]) * float64(shape[3]+1) * 4); mem < float64(most) {
 		most = max(1, int(mem))
 	}
@@ -524,10 +589,14 @@ func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) i
 		most = min(most, n)
 	}
 	if cfg.Splits > 0 {
-		return clamp(cfg.Splits, 1, most)
+		return clamp(cfg.Splits, 1, max(most, min(keys, 16)))
 	}
 	groups := units * float64(ceilDiv(ch.op.ValueDim, ch.key.span()))
-	return clamp(int(math.Ceil(float64(parallelTiles(caps, int(ch.key.Invocations), 1<<20))/max(groups, 1))), 1, most)
+	n := clamp(int(math.Ceil(float64(parallelTiles(caps, int(ch.key.Invocations), 1<<20))/max(groups, 1))), 1, most)
+	if ch.op.Causal && n < 4 {
+		return 1
+	}
+	return n
 }
 
 // partialStates makes room for the states of parts: [sequences, states, parts, F, columns + 1].

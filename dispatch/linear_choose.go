@@ -130,6 +130,9 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 	if c.reads > 1 {
 		c.notes = append(c.notes, fmt.Sprintf("%d heads of the output read one state, which advances once for all of them", c.reads))
 	}
+	if op.Rule == vkattn.RuleDelta {
+		c.notes = append(c.notes, "tokens of the delta rule follow each other: long sequences are not split, however few there are")
+	}
 	if c.featured() {
 		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
 	}
