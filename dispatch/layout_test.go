@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -15,10 +16,14 @@ func TestShaderInterfaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := spirv.CheckPush(m.Info, sliceParams{}); err != nil {
+		var push, block any = sliceParams{}, params{}
+		if strings.HasPrefix(name, "linear_") {
+			push, block = linearSlice{}, linearParams{}
+		}
+		if err := spirv.CheckPush(m.Info, push); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := spirv.CheckBlock(m.Info, "Params", params{}); err != nil {
+		if err := spirv.CheckBlock(m.Info, "Params", block); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, b := range m.Info.Bindings {
@@ -31,6 +36,16 @@ func TestShaderInterfaces(t *testing.T) {
 		t.Errorf("pushBytes is %d, sliceParams has %d", pushBytes, unsafe.Sizeof(sliceParams{}))
 	}
 	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "EXTRAS": 6, "WHOLE": 7}
+	linear := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "READS": 4, "VECTOR": 5, "DELTA": 6, "CHANNEL": 7, "NORM": 8, "EXPONENTIAL": 9, "WHOLE": 10}
+	for _, r := range linearRungs {
+		m, err := shaders.Load(r.variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, linear); err != nil {
+			t.Errorf("%s: %v", r.variant, err)
+		}
+	}
 	for _, r := range rungs {
 		m, err := shaders.Load(r.variant)
 		if err != nil {

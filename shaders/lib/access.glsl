@@ -2,9 +2,14 @@
 // VECTOR: D, Dv and all strides, bases and offsets are multiples of 4, so rows are read as vec4.
 // TEXELS 1 reads k and v through uniform texel buffers instead (VECTOR only): on software drivers that
 // turn every storage buffer access into a bounds-checked loop over the lanes this is several times faster.
+// QUERY_TEXELS 1 does the same for q.
 
+#if QUERY_TEXELS
+layout(set = 0, binding = 1) uniform textureBuffer q_texels;
+#else
 layout(std430, set = 0, binding = 1) readonly buffer Q { float q_data[]; };
 layout(std430, set = 0, binding = 1) readonly buffer Q4 { vec4 q_data4[]; };
+#endif
 #if TEXELS
 layout(set = 0, binding = 2) uniform textureBuffer k_texels;
 layout(set = 0, binding = 3) uniform textureBuffer v_texels;
@@ -31,7 +36,11 @@ layout(std430, set = 0, binding = 7) readonly buffer Mask { uint mask_data[]; };
                     data[base + min(d + 2u, size - 1u)], data[base + min(d + 3u, size - 1u)]); \
     }
 
+#if QUERY_TEXELS
+vec4 load_q(uint base, uint d, uint size) { return texelFetch(q_texels, int((base + min(d, size - 4u)) >> 2)); }
+#else
 LOAD4(load_q, q_data, q_data4)
+#endif
 
 #if TEXELS
 vec4 load_k(uint base, uint d, uint size) { return texelFetch(k_texels, int((base + min(d, size - 4u)) >> 2)); }

@@ -1,0 +1,243 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// maxFeatures is the largest FeatureDim that the linear kernels are made for.
+const maxFeatures = 1024
+
+// linearBuckets are the padded numbers of features: a kernel is built for a bucket.
+var linearBuckets = []int{32, 64, 128, 256, 512, maxFeatures}
+
+// linearKey is everything that a recurrent pipeline is specialised on.
+type linearKey struct {
+	Variant        string
+	Invocations    uint32
+	Lanes, Columns uint32 // invocations that share the features of so many columns of the state
+	Dim4           uint32 // vec4 of features of a lane
+	Reads          uint32 // heads of the output computed together
+	Vector         bool
+	Delta, Channel bool
+	Norm           uint32
+	Exponential    bool // the map needs exp
+	Whole          bool
+	SubgroupSize   uint32 // required; 0: the driver's choice
+	FullSubgroups  bool
+}
+
+// spec is the table of specialization ids of linear_recurrent.comp; a test compares it with the SPIR-V.
+func (k linearKey) spec() []vk.SpecConstant {
+	return []vk.SpecConstant{
+		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Columns}, {ID: 3, Value: k.Dim4}, {ID: 4, Value: k.Reads},
+		{ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.Delta)}, {ID: 7, Value: b2u(k.Channel)}, {ID: 8, Value: k.Norm},
+		{ID: 9, Value: b2u(k.Exponential)}, {ID: 10, Value: b2u(k.Whole)},
+	}
+}
+
+const linearTexels = "linear_recurrent_texels"
+
+func (k linearKey) texels() bool { return k.Variant == linearTexels }
+
+func (k linearKey) pipelineSpec() vk.PipelineSpec {
+	spec := vk.PipelineSpec{Name: k.Variant, Spec: k.spec(), SubgroupSize: k.SubgroupSize, FullSubgroups: k.FullSubgroups, PushBytes: linearPushBytes}
+	if k.texels() {
+		spec.Texels = 1<<bindQ | 1<<bindK | 1<<bindV
+	}
+	return spec
+}
+
+// scalar is the key for tensors whose rows cannot be read four elements at a time.
+func (k linearKey) scalar() linearKey {
+	k.Vector = false
+	if k.texels() {
+		k.Variant = "linear_recurrent_subgroup"
+	}
+	return k
+}
+
+// span is the number of columns of one workgroup.
+func (k linearKey) span() int { return int(k.Invocations / k.Lanes * k.Columns) }
+
+// linearSimpleKey is one of the kernels around the recurrence.
+type linearSimpleKey struct {
+	Variant     string
+	Invocations uint32
+}
+
+func (k linearSimpleKey) pipelineSpec() vk.PipelineSpec {
+	return vk.PipelineSpec{Name: k.Variant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: linearPushBytes}
+}
+
+// linearLanes is the workgroup of those kernels.
+const linearLanes = 64
+
+// linearChoice is the planner's decision for one linear op on one device.
+type linearChoice struct {
+	op      vkattn.Linear // canonical
+	path    string
+	key     linearKey
+	shared  int
+	reads   int // heads of the output that read one state
+	refused []vkattn.Refusal
+	notes   []string
+}
+
+var linearRungs = []struct{ path, variant string }{{"subgroup", "linear_recurrent_subgroup"}, {"plain", "linear_recurrent_plain"}}
+
+// featured says that queries and keys go through the features kernel: maps that need a whole head.
+func (c *linearChoice) featured() bool {
+	return c.op.Features > 0 || c.op.Map == vkattn.MapSoftmax || c.op.Norm == vkattn.NormLiteral
+}
+
+// columns is what a state has beside the value columns.
+func (c *linearChoice) columns() int { return c.op.StateShape(1)[3] }
+
+// chooseLinear is choose for the linear family.
+func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, disabled map[string]string) (*linearChoice, error) {
+	op = op.Canonical()
+	refuse := func(reasons ...vkattn.Refusal) error {
+		return &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: reasons}
+	}
+	no := func(format string, args ...any) error {
+		return refuse(vkattn.Refusal{Kernel: "linear_recurrent", Reason: fmt.Sprintf(format, args...)})
+	}
+	if kernel == "standard" {
+		return nil, refuse(vkattn.Refusal{Kernel: "standard", Reason: "the unfused baseline computes softmax attention alone"})
+	}
+	for _, t := range []struct {
+		name string
+		t    vkattn.Type
+	}{{"q", op.TypeQ}, {"k", op.TypeK}, {"v", op.TypeV}, {"out", op.TypeOut}} {
+		if t.t != vkattn.Float32 {
+			return nil, no("%s is %s, the kernels read and write f32", t.name, t.t)
+		}
+	}
+	if f := op.FeatureDim(); f > maxFeatures || op.HeadDim > maxFeatures || op.ValueDim > maxFeatures {
+		return nil, no("head sizes %d and %d and %d features, the kernels go up to %d", op.HeadDim, op.ValueDim, f, maxFeatures)
+	}
+	if n := caps.Limits.MaxPerStageStorageBuffers; n > 0 && n < numStorage {
+		return nil, no("needs %d storage buffers in a stage, the device has %d", numStorage, n)
+	}
+	if n := caps.Limits.MaxPushConstantsSize; int(n) < linearPushBytes {
+		return nil, no("needs %d bytes of push constants, the device has %d", linearPushBytes, n)
+	}
+	c := &linearChoice{op: op, reads: op.Heads() / op.States()}
+	if c.reads > 1 {
+		c.notes = append(c.notes, fmt.Sprintf("%d heads of the output read one state, which advances once for all of them", c.reads))
+	}
+	if op.Rule == vkattn.RuleDelta {
+		c.notes = append(c.notes, "tokens of the delta rule follow each other: long sequences are not split, however few there are")
+	}
+	if c.featured() {
+		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
+	}
+	for _, r := range linearRungs {
+		if why, off := disabled[r.path]; off {
+			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
+			continue
+		}
+		variant := r.variant
+		if _, off := disabled["texels"]; r.path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String()) {
+			variant = linearTexels
+		}
+		key, shared, why := p.fitLinear(caps, c, r.path, variant)
+		if why != "" {
+			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
+			continue
+		}
+		c.path, c.key, c.shared = r.path, key, shared
+		return c, nil
+	}
+	return nil, refuse(c.refused...)
+}
+
+// fitLinear sizes the recurrent kernel for a device, or says why it cannot.
+func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string) (key linearKey, shared int, why string) {
+	op := &c.op
+	software, sg := caps.DeviceType == "cpu", caps.Subgroup
+	key = linearKey{Variant: variant, Vector: true, Delta: op.Rule == vkattn.RuleDelta, Channel: op.Decay == vkattn.DecayChannel, Reads: 1}
+	if op.Norm == vkattn.NormSum || op.Norm == vkattn.NormLiteral {
+		key.Norm = uint32(op.Norm)
+	}
+	if !c.featured() {
+		switch op.Map {
+		case vkattn.MapELU, vkattn.MapSiLU, vkattn.MapExp:
+			key.Exponential = true
+		}
+	}
+	for key.Reads < 4 && int(2*key.Reads) <= c.reads && !(key.Norm != 0 && key.Reads == 2) {
+		key.Reads *= 2
+	}
+	f := linearBuckets[slices.IndexFunc(linearBuckets, func(b int) bool { return b >= op.FeatureDim() })]
+
+	// Two vec4 of features a lane, and so many lanes as there are, else more features. A lane holds columns * dim4
+	// vec4 of the state in registers.
+	lanes := uint32(clamp(f/8, 8, 32))
+	smallest := sg.Size
+	if path == "subgroup" {
+		if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
+			return key, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
+		}
+		if sg.RequiredSizeInCompute && sg.FullSubgroups {
+			key.SubgroupSize, key.FullSubgroups = sg.Size, true
+		} else if sg.Min > 0 {
+			smallest = min(sg.Min, sg.Size)
+		}
+		if smallest < 4 {
+			return key, 0, fmt.Sprintf("needs subgroups of 4 or more, the device may run %d", smallest)
+		}
+		lanes = min(lanes, prevPow2(smallest))
+	}
+	key.Lanes, key.Dim4 = lanes, uint32(ceilDiv(f, int(4*lanes)))
+	key.Whole = path == "subgroup" && sg.Min == sg.Max && key.Lanes == sg.Size
+	key.Columns = min(8, key.Lanes)
+	if key.Columns*key.Dim4 > 32 {
+		key.Columns = 4
+	}
+	if key.Columns*key.Dim4 > 128 {
+		return key, 0, fmt.Sprintf("%d features in %d lanes need too many registers", f, lanes)
+	}
+	floor := key.Lanes
+	key.Invocations = max(64, key.Lanes)
+	if software {
+		key.Invocations = max(key.Lanes, sg.Size)
+	}
+	if path == "subgroup" {
+		floor = max(floor, sg.Size)
+		key.Invocations = max(key.Invocations, sg.Size)
+	}
+	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
+	if key.SubgroupSize > 0 && sg.MaxWorkgroupSubgroups > 0 && sg.MaxWorkgroupSubgroups < limit/key.SubgroupSize {
+		limit = sg.MaxWorkgroupSubgroups * key.SubgroupSize
+	}
+	for key.Invocations > limit && key.Invocations/2 >= floor {
+		key.Invocations /= 2
+	}
+	if key.Invocations > limit || linearLanes > limit {
+		return key, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", max(key.Invocations, linearLanes), limit)
+	}
+	for {
+		var err error
+		if shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
+			return key, 0, err.Error()
+		}
+		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
+			return key, shared, ""
+		}
+		switch {
+		case key.Invocations/2 >= floor:
+			key.Invocations /= 2
+		case key.Reads > 1:
+			key.Reads /= 2
+		case key.Columns > 4:
+			key.Columns /= 2
+		default:
+			return key, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
+		}
+	}
+}

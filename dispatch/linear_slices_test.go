@@ -1,0 +1,141 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/dispatch"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// slicedLinear are calls that small limits and budgets cut in every way.
+var slicedLinear = []linearCase{
+	{op: vkattn.Linear{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 600, HeadDim: 64, Causal: true, Decay: vkattn.DecayToken, StateOut: true}},
+	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 3000, HeadDim: 64, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
+	{op: vkattn.Linear{Batch: 3, HeadsQ: 8, SeqQ: 100, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayChannel, StateIn: true}, tolerance: 1e-4},
+	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 700, HeadDim: 64, Causal: true, Map: vkattn.MapFavor, Features: 64, Norm: vkattn.NormSum, StateIn: true, StateOut: true}, tolerance: 3e-5},
+	{op: vkattn.Linear{Batch: 2, HeadsQ: 3, SeqQ: 900, SeqK: 1500, HeadDim: 64, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
+	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 300, SeqK: 700, HeadDim: 64, Map: vkattn.MapFavor, Features: 64, Norm: vkattn.NormSum, StateIn: true, StateOut: true}, tolerance: 3e-5},
+	{op: vkattn.Linear{Batch: 4, HeadsQ: 8, Packed: true, TotalQ: 900, SeqQ: 500, HeadDim: 64, Causal: true, Norm: vkattn.NormSRMS, Map: vkattn.MapSiLU, Decay: vkattn.DecayHead}, lens: []int{500, 0, 9, 391}},
+}
+
+// linearResults is a copy of what a linear call has written.
+func linearResults(a *vkattn.Args) [2][]float32 {
+	b := *a
+	b.LSE = a.StateOut
+	return results(&b)
+}
+
+// TestLinearSlices: neither a budget of nothing nor a device that binds little changes a bit.
+func TestLinearSlices(t *testing.T) {
+	whole := open(t, lowered(nil))
+	hurry := lowered(nil)
+	hurry.Budget = time.Nanosecond
+	for _, b := range []struct {
+		name string
+		*dispatch.Backend
+	}{{"budget", open(t, hurry)}, {"windows", open(t, lowered(func(c *vk.Caps) { c.Limits.MaxStorageBufferRange = 128 << 10 }))}} {
+		for i := range slicedLinear {
+			c := &slicedLinear[i]
+			t.Run(fmt.Sprintf("%s/%v", b.name, c.op), func(t *testing.T) {
+				args := c.run(t, whole, uint64(i))
+				want := linearResults(&args)
+				blankLinear(&args)
+				r := run(t, b.Backend, c.op, args)
+				if c.op.Norm == vkattn.NormSRMS && b.name == "windows" {
+					// Heads that cannot be bound together are summed up in another order.
+					checkLinear(t, c.op, &args, linearOracle(t, c.op, &args), 1e-5)
+				} else if err := sameBits(linearResults(&args), want); err != nil {
+					t.Error(err)
+				}
+				if r.Slices < 3 {
+					t.Errorf("%d slices: the call proves nothing", r.Slices)
+				}
+				t.Logf("%d slices in %d submits", r.Slices, r.Submits)
+			})
+		}
+	}
+}
+
+// TestLinearSplit: a sequence in two calls that hand the state on is the whole, wherever it is cut.
+func TestLinearSplit(t *testing.T) {
+	b := open(t, lowered(nil))
+	for _, c := range []linearCase{
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, HeadsK: 1, SeqQ: 67, HeadDim: 40, Causal: true, Norm: vkattn.NormSum, Map: vkattn.MapELU, Decay: vkattn.DecayToken, StateIn: true, StateOut: true}},
+		{op: vkattn.Linear{Batch: 2, HeadsQ: 2, SeqQ: 67, HeadDim: 40, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayHead, StateIn: true, StateOut: true}},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 1, HeadsV: 2, SeqQ: 67, HeadDim: 40, Causal: true, Map: vkattn.MapFavor, Features: 48, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
+	} {
+		args := linearArgs(c.op, nil, 5, 0.1, false)
+		run(t, b, c.op, args)
+		want := linearResults(&args)
+		for _, at := range []int{0, 1, 16, 33, 66} {
+			blankLinear(&args)
+			first, second := args, args
+			for _, x := range []struct{ whole, a, b *vkattn.Tensor }{{&args.Q, &first.Q, &second.Q}, {&args.K, &first.K, &second.K}, {&args.V, &first.V, &second.V},
+				{&args.Out, &first.Out, &second.Out}, {&args.Decay, &first.Decay, &second.Decay}, {&args.Beta, &first.Beta, &second.Beta}} {
+				if x.whole.Given() && x.whole.Shape[2] > 1 {
+					*x.a, *x.b = x.whole.Slice(2, 0, at), x.whole.Slice(2, at, x.whole.Shape[2])
+				}
+			}
+			second.StateIn = args.StateOut // and in place
+			run(t, b, c.op, first)
+			run(t, b, c.op, second)
+			if err := sameBits(linearResults(&args), want); err != nil {
+				t.Errorf("%v cut at %d: %v", c.op, at, err)
+			}
+		}
+	}
+}
+
+// TestLinearPoison: what lies behind, between and beside the tensors on the device reaches no output.
+func TestLinearPoison(t *testing.T) {
+	b := open(t, lowered(nil))
+	for i, c := range []linearCase{
+		{op: vkattn.Linear{Batch: 2, HeadsQ: 2, SeqQ: 33, HeadDim: 59, ValueDim: 37, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
+		{op: vkattn.Linear{Batch: 2, HeadsQ: 2, HeadsK: 1, SeqQ: 33, HeadDim: 60, ValueDim: 36, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayChannel, StateIn: true, StateOut: true}, tolerance: 1e-4},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 33, SeqK: 70, HeadDim: 60, Map: vkattn.MapFavor, Features: 37, StateOut: true, Norm: vkattn.NormSRMS}, tolerance: 3e-5},
+	} {
+		args := linearArgs(c.op, nil, uint64(i), 0.2, false)
+		want := linearOracle(t, c.op, &args)
+		device := args
+		type back struct{ host, device vkattn.Tensor }
+		var backs []back
+		for _, x := range []*vkattn.Tensor{&device.Q, &device.K, &device.V, &device.Out, &device.Decay, &device.Beta, &device.Projection, &device.StateIn, &device.StateOut} {
+			if !x.Given() {
+				continue
+			}
+			// Rows of 8 elements more, and rows and heads around, all NaN.
+			s := x.Shape
+			big, err := b.NewTensor(vkattn.Float32, [4]int{s[0], s[1] + 1, s[2] + 2, (s[3]+3)/4*4 + 8})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer big.Mem.Close()
+			poison := make([]float32, big.Len())
+			for i := range poison {
+				poison[i] = float32(math.NaN())
+			}
+			if err := b.Copy(t.Context(), big, vkattn.BHSD(vkattn.Float32s(poison), big.Shape[0], big.Shape[1], big.Shape[2], big.Shape[3])); err != nil {
+				t.Fatal(err)
+			}
+			part := big.Slice(1, 0, s[1]).Slice(2, 1, s[2]+1).Slice(3, 4, s[3]+4)
+			if err := b.Copy(t.Context(), part, *x); err != nil {
+				t.Fatal(err)
+			}
+			if x == &device.Out || x == &device.StateOut {
+				backs = append(backs, back{*x, part})
+			}
+			*x = part
+		}
+		run(t, b, c.op, device)
+		for _, x := range backs {
+			if err := b.Copy(t.Context(), x.host, x.device); err != nil {
+				t.Fatal(err)
+			}
+		}
+		checkLinear(t, c.op, &args, want, max(c.tolerance, 1e-5))
+	}
+}
