@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,8 +124,8 @@ type Backend struct {
 }
 
 func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
-	if cfg.Kernel != "" && cfg.Kernel != "flash" && cfg.Kernel != "standard" {
-		return nil, &vkattn.ArgError{Arg: "Config.Kernel", Reason: fmt.Sprintf("is %q, want flash or standard", cfg.Kernel)}
+	if !slices.Contains([]string{"", "flash", "standard", linearRecurrent, linearChunk}, cfg.Kernel) {
+		return nil, &vkattn.ArgError{Arg: "Config.Kernel", Reason: fmt.Sprintf("is %q, want flash, standard, %s or %s", cfg.Kernel, linearRecurrent, linearChunk)}
 	}
 	for class, t := range cfg.Tiles {
 		if !t.valid() {

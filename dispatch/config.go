@@ -23,7 +23,8 @@ type Config struct {
 	// Disable names what may not serve: the rungs "subgroup" and "plain", and "texels", texel buffers on
 	// software drivers. Open adds those in the environment variable VKATTN_DISABLE, a comma-separated list.
 	Disable []string
-	// Kernel forces one kernel family: "" (planner's choice), "flash" or "standard" (the unfused baseline).
+	// Kernel forces one kernel family: "" (planner's choice), "flash" or "standard" (the unfused baseline) for attention;
+	// "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
 	Kernel string
 	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
 	Splits int

@@ -37,6 +37,13 @@ func TestShaderInterfaces(t *testing.T) {
 	}
 	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "EXTRAS": 6, "WHOLE": 7}
 	linear := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "READS": 4, "VECTOR": 5, "DELTA": 6, "CHANNEL": 7, "NORM": 8, "EXPONENTIAL": 9, "WHOLE": 10}
+	m, err := shaders.Load(linearChunk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6}); err != nil {
+		t.Errorf("%s: %v", linearChunk, err)
+	}
 	for _, r := range linearRungs {
 		m, err := shaders.Load(r.variant)
 		if err != nil {

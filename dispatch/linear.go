@@ -17,8 +17,19 @@ func (ch *linearChoice) summary() summary {
 }
 
 func (ch *linearChoice) tile() string {
+	if k := ch.chunk; k.Chunk > 0 {
+		return fmt.Sprintf("%d columns of a state, chunks of %d tokens, %d invocations", k.span(), k.Chunk, k.Invocations)
+	}
 	k := ch.key
 	return fmt.Sprintf("%d columns of a state, %d per %d lanes, %d invocations", k.span(), k.Columns, k.Lanes, k.Invocations)
+}
+
+// span is the number of value columns of one workgroup.
+func (ch *linearChoice) span() int {
+	if ch.chunk.Chunk > 0 {
+		return ch.chunk.span()
+	}
+	return ch.key.span()
 }
 
 func (ch *linearChoice) check(args *vkattn.Args) ([]vkattn.Sequence, error) { return ch.op.Check(args) }
@@ -47,6 +58,9 @@ func (ch *linearChoice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 
 func (ch *linearChoice) pipelineKeys() []pipelineKey {
 	keys := []pipelineKey{ch.key}
+	if ch.chunk.Chunk > 0 {
+		keys[0] = ch.chunk
+	}
 	for _, s := range []struct {
 		need bool
 		name string
@@ -107,7 +121,7 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	if op.Map == vkattn.MapFavor {
 		c.keyHeads = op.States() // each state has a maximum of its own
 	}
-	if !call.vectorRows() {
+	if ch.chunk.Chunk == 0 && !call.vectorRows() {
 		c.key = c.key.scalar()
 	}
 	c.texelLimit = c.limit
@@ -119,7 +133,11 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	if err != nil {
 		return err
 	}
-	if c.pipeline, err = r.be.pipeline(c.key); err != nil {
+	var key pipelineKey = c.key
+	if ch.chunk.Chunk > 0 {
+		key = ch.chunk
+	}
+	if c.pipeline, err = r.be.pipeline(key); err != nil {
 		return err
 	}
 	if ch.key.Norm != 0 {
@@ -323,11 +341,16 @@ func (c *linearCall) whole(parts, partTokens int) linearArea {
 }
 
 func (c *linearCall) cutter() *linearCutter {
-	cut := &linearCutter{linearCall: c, budget: c.budget}
+	cut := &linearCutter{linearCall: c, budget: c.budget, grain: max(1, int(c.ch.chunk.Chunk))}
 	if c.r.be.caps.DriverID == driverLLVMpipe {
 		perToken := 2 + 2*c.ch.reads
 		if c.ch.path == "plain" {
 			perToken += (c.ch.reads + 1) * 8 * int(c.key.Reads) * int(c.key.Lanes)
+		}
+		if k := c.ch.chunk; k.Chunk > 0 {
+			// All loops of a chunk over features, pairs and what an invocation loads.
+			perRead := int(k.Padded + (k.Padded+2)*k.Chunk*k.Chunk/k.Invocations + k.Padded*k.Chunk/k.Invocations)
+			perToken = (3*int(k.Padded) + (2+c.ch.reads)*perRead) / int(k.Chunk)
 		}
 		cut.most = max(16, llvmpipeIterations/perToken)
 	}
@@ -545,7 +568,7 @@ func (c *linearCall) recurrent(a *linearArea, s *linearStage, phase uint32) erro
 			}
 		}
 	}
-	blocks := ceilDiv(c.op.ValueDim, c.key.span())
+	blocks := ceilDiv(c.op.ValueDim, c.ch.span())
 	// A grid holds so many workgroups; more units go one grid after the other.
 	most := max(1, (1<<30)/blocks)
 	for first := 0; first < a.units(); first += most {
@@ -572,7 +595,7 @@ func (c *linearCall) scratch(b *vk.Buffer) vk.Binding {
 // not causal, else segments, which costs the half again. Tokens of the delta rule follow each other, and so do the maxima
 // of favor.
 func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) int {
-	if ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
+	if ch.chunk.Chunk > 0 || ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
 		return 1
 	}
 	shape := ch.op.StateShape(1)
@@ -591,7 +614,7 @@ func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) i
 	if cfg.Splits > 0 {
 		return clamp(cfg.Splits, 1, max(most, min(keys, 16)))
 	}
-	groups := units * float64(ceilDiv(ch.op.ValueDim, ch.key.span()))
+	groups := units * float64(ceilDiv(ch.op.ValueDim, ch.span()))
 	n := clamp(int(math.Ceil(float64(parallelTiles(caps, int(ch.key.Invocations), 1<<20))/max(groups, 1))), 1, most)
 	if ch.op.Causal && n < 4 {
 		return 1
@@ -670,7 +693,7 @@ func (c *linearCall) srms() error {
 		return nil
 	}
 	s := &linearStage{read: true}
-	cut := &linearCutter{linearCall: c, budget: math.Inf(1)}
+	cut := &linearCutter{linearCall: c, budget: math.Inf(1), grain: 1}
 	dispatch := func(a *linearArea, s *linearStage, phase uint32) error {
 		w, _ := c.windows(a, s)
 		p := c.slice(a, s, &w, phase)

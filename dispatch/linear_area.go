@@ -49,6 +49,7 @@ type linearCutter struct {
 	*linearCall
 	budget float64
 	most   int // tokens of a part that a dispatch may visit, 0: no such bound
+	grain  int // slices are multiples of so many tokens
 }
 
 // cut appends the pieces of an area, in an order in which each unit's tokens follow each other. How an area is cut
@@ -57,17 +58,17 @@ func (c *linearCutter) cut(pieces []linearArea, a linearArea, s *linearStage) ([
 	n := a.t1 - a.t0
 	which := c.misfit(a, s)
 	heavy := c.cost(&a, s) > c.budget
-	if which == "" && !heavy && (c.most == 0 || n <= c.most) {
+	if which == "" && !heavy && (c.most == 0 || n <= max(c.most, c.grain)) {
 		return append(pieces, a), nil
 	}
 	one := a
-	one.t1 = a.t0 + 1
+	one.t1 = min(a.t0+c.grain, a.t1)
 	// Fewer tokens, as long as that helps and leaves enough for the start of a dispatch to be worth while; else fewer
 	// units; else parts.
 	lo, hi := a, a
 	switch {
-	case n > 1 && c.misfit(one, s) == "" && (which != "" || n > 64 || c.most > 0 && n > c.most || a.units() == 1 && a.part1-a.part0 == 1):
-		lo.t1 = a.t0 + n/2
+	case n > c.grain && c.misfit(one, s) == "" && (which != "" || n > 64 || c.most > 0 && n > max(c.most, c.grain) || a.units() == 1 && a.part1-a.part0 == 1):
+		lo.t1 = a.t0 + ceilDiv(n/2, c.grain)*c.grain
 		hi.t0 = lo.t1
 	case a.seq1-a.seq0 > 1:
 		lo.seq1 = (a.seq0 + a.seq1) / 2

@@ -73,6 +73,34 @@ func (k linearSimpleKey) pipelineSpec() vk.PipelineSpec {
 	return vk.PipelineSpec{Name: k.Variant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: linearPushBytes}
 }
 
+// chunkKey is everything that a pipeline of the chunked form is specialised on.
+type chunkKey struct {
+	Invocations, Chunk, Padded uint32
+	Delta                      bool
+	Norm                       uint32
+	Exponential                bool
+}
+
+// spec is the table of specialization ids of linear_chunk.comp; a test compares it with the SPIR-V.
+func (k chunkKey) spec() []vk.SpecConstant {
+	return []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Chunk}, {ID: 2, Value: k.Padded}, {ID: 3, Value: 0},
+		{ID: 4, Value: b2u(k.Delta)}, {ID: 5, Value: k.Norm}, {ID: 6, Value: b2u(k.Exponential)}}
+}
+
+func (k chunkKey) pipelineSpec() vk.PipelineSpec {
+	return vk.PipelineSpec{Name: linearChunk, Spec: k.spec(), PushBytes: linearPushBytes}
+}
+
+// span is the number of value columns of one workgroup.
+func (k chunkKey) span() int {
+	if k.Norm != 0 {
+		return int(k.Invocations) - 1
+	}
+	return int(k.Invocations)
+}
+
+const linearRecurrent, linearChunk = "linear_recurrent", "linear_chunk"
+
 // linearLanes is the workgroup of those kernels.
 const linearLanes = 64
 
@@ -82,7 +110,8 @@ type linearChoice struct {
 	path    string
 	key     linearKey
 	shared  int
-	reads   int // heads of the output that read one state
+	reads   int      // heads of the output that read one state
+	chunk   chunkKey // of the chunked form; Chunk is 0 where tokens go one by one
 	refused []vkattn.Refusal
 	notes   []string
 }
@@ -105,9 +134,6 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 	}
 	no := func(format string, args ...any) error {
 		return refuse(vkattn.Refusal{Kernel: "linear_recurrent", Reason: fmt.Sprintf(format, args...)})
-	}
-	if kernel == "standard" {
-		return nil, refuse(vkattn.Refusal{Kernel: "standard", Reason: "the unfused baseline computes softmax attention alone"})
 	}
 	for _, t := range []struct {
 		name string
@@ -136,6 +162,17 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 	if c.featured() {
 		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
 	}
+	if kernel == linearChunk {
+		key, shared, why := p.fitChunk(caps, c)
+		if why != "" {
+			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
+		}
+		c.path, c.chunk, c.shared = "plain", key, shared
+		c.key = linearKey{Variant: linearChunk, Norm: key.Norm, Invocations: key.Invocations, Lanes: 1, Columns: 1}
+		c.notes = append(c.notes, "chunks of tokens, as asked for")
+		return c, nil
+	}
+	c.notes = append(c.notes, "tokens go one by one; chunks were not measured to be faster on any device, Config.Kernel asks for them")
 	for _, r := range linearRungs {
 		if why, off := disabled[r.path]; off {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
@@ -238,6 +275,45 @@ func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string
 			key.Columns /= 2
 		default:
 			return key, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
+		}
+	}
+}
+
+// fitChunk sizes the chunked kernel for a device, or says why it cannot.
+func (p *planner) fitChunk(caps *vk.Caps, c *linearChoice) (key chunkKey, shared int, why string) {
+	op := &c.op
+	switch {
+	case !op.Causal:
+		return key, 0, "a call that is not causal has no order to cut to chunks"
+	case op.Decay == vkattn.DecayChannel:
+		return key, 0, "a decay for each feature leaves no product of matrices"
+	case op.Norm == vkattn.NormLiteral:
+		return key, 0, "norm literal divides the state anew for each token"
+	}
+	key = chunkKey{Invocations: 64, Chunk: 16, Padded: uint32(ceilDiv(op.FeatureDim(), 32) * 32), Delta: op.Rule == vkattn.RuleDelta}
+	if op.Norm == vkattn.NormSum {
+		key.Norm = uint32(op.Norm)
+	}
+	if !c.featured() {
+		switch op.Map {
+		case vkattn.MapELU, vkattn.MapSiLU, vkattn.MapExp:
+			key.Exponential = true
+		}
+	}
+	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
+	if key.Invocations > limit {
+		return key, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
+	}
+	for {
+		var err error
+		if shared, err = p.modules[linearChunk].Info.SharedBytes(specMap(key.spec())); err != nil {
+			return key, 0, err.Error()
+		}
+		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
+			return key, shared, ""
+		}
+		if key.Invocations /= 2; key.Invocations < 16 {
+			return key, 0, fmt.Sprintf("needs %d bytes of shared memory for %d features, the device has %d", shared, op.FeatureDim(), caps.Limits.MaxComputeSharedMemorySize)
 		}
 	}
 }

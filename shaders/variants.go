@@ -31,6 +31,7 @@ var variants = []Variant{
 	{Name: "linear_recurrent_texels", Source: "linear_recurrent.comp", Defines: []string{"SUBGROUP=1", "TEXELS=1"},
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
 	{Name: "linear_recurrent_plain", Source: "linear_recurrent.comp", Defines: []string{"SUBGROUP=0"}},
+	{Name: "linear_chunk", Source: "linear_chunk.comp"},
 	{Name: "linear_features", Source: "linear_features.comp"},
 	{Name: "linear_entry", Source: "linear_entry.comp"},
 	{Name: "linear_favor", Source: "linear_favor.comp"},

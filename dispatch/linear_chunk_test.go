@@ -1,0 +1,69 @@
+package dispatch_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/vkattn/vkattn"
+)
+
+// TestLinearChunk: chunks give what the definition gives, whatever the decays and however alike the keys, and slices do
+// not change a bit.
+func TestLinearChunk(t *testing.T) {
+	cfg := lowered(nil)
+	cfg.Kernel = "linear_chunk"
+	b := open(t, cfg)
+	cfg.Budget = time.Nanosecond
+	hurry := open(t, cfg)
+	for i, c := range []linearCase{
+		{op: vkattn.Linear{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 65, HeadDim: 40, ValueDim: 59, Causal: true, StateIn: true, StateOut: true}},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 100, HeadDim: 40, ValueDim: 100, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, Decay: vkattn.DecayHead, StateIn: true, StateOut: true}},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 257, HeadDim: 64, Causal: true, Decay: vkattn.DecayToken, StateOut: true}, strength: 5, tolerance: 1e-4},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 100, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, StateIn: true, StateOut: true}, correlated: true, tolerance: 1e-3},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 1, HeadsV: 2, SeqQ: 63, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayToken}, strength: 5, correlated: true, tolerance: 1e-3},
+		{op: vkattn.Linear{Batch: 3, HeadsQ: 2, Packed: true, TotalQ: 120, SeqQ: 100, HeadDim: 64, Causal: true, Map: vkattn.MapSiLU, Norm: vkattn.NormSRMS, Decay: vkattn.DecayHead}, lens: []int{100, 0, 20}},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 100, HeadDim: 32, Causal: true, Map: vkattn.MapFavor, Features: 48, Norm: vkattn.NormSum, StateOut: true}, tolerance: 3e-5},
+	} {
+		args := c.run(t, b, uint64(i))
+		want := linearResults(&args)
+		blankLinear(&args)
+		r := run(t, hurry, c.op, args)
+		if err := sameBits(linearResults(&args), want); err != nil {
+			t.Errorf("%v in %d slices: %v", c.op, r.Slices, err)
+		}
+		if r.Kernel != "linear_chunk" || r.Slices < 2 {
+			t.Errorf("%v: %d slices by %s", c.op, r.Slices, r.Kernel)
+		}
+	}
+	for _, op := range []vkattn.Linear{
+		{Batch: 1, HeadsQ: 1, SeqQ: 8, HeadDim: 64},
+		{Batch: 1, HeadsQ: 1, SeqQ: 8, HeadDim: 64, Causal: true, Decay: vkattn.DecayChannel},
+	} {
+		if err := b.Supports(op); !errors.Is(err, vkattn.ErrUnsupported) {
+			t.Errorf("%v: %v", op, err)
+		}
+	}
+}
+
+// TestLinearForgets: a decay of minus infinity, or nearly, forgets what was before and nothing else.
+func TestLinearForgets(t *testing.T) {
+	for _, kernel := range []string{"linear_recurrent", "linear_chunk"} {
+		cfg := lowered(nil)
+		cfg.Kernel = kernel
+		b := open(t, cfg)
+		op := vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 40, HeadDim: 40, Causal: true, Decay: vkattn.DecayToken, StateOut: true}
+		args := linearArgs(op, nil, 1, 0.1, false)
+		rng := rand.New(rand.NewPCG(1, 1))
+		g := args.Decay.Mem.(*vkattn.Host).Float32s()
+		for i := range g {
+			if rng.IntN(5) == 0 {
+				g[i] = -1e4
+			}
+		}
+		want := linearOracle(t, op, &args)
+		run(t, b, op, args)
+		checkLinear(t, op, &args, want, 1e-4)
+	}
+}

@@ -1,0 +1,163 @@
+package dispatch
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/caps"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// fitsLinear says what is wrong with a choice on a device.
+func fitsLinear(p *planner, c *vk.Caps, ch *linearChoice) error {
+	spec, invocations := ch.key.pipelineSpec(), ch.key.Invocations
+	if ch.chunk.Chunk > 0 {
+		spec, invocations = ch.chunk.pipelineSpec(), ch.chunk.Invocations
+	}
+	shared, err := p.modules[spec.Name].Info.SharedBytes(specMap(spec.Spec))
+	if err != nil {
+		return err
+	}
+	pow2 := func(n uint32) bool { return n != 0 && n&(n-1) == 0 }
+	k, sg := ch.key, c.Subgroup
+	switch {
+	case shared != ch.shared || uint32(shared) > c.Limits.MaxComputeSharedMemorySize:
+		return fmt.Errorf("%d bytes of shared memory, reported as %d", shared, ch.shared)
+	case invocations > c.Limits.MaxComputeWorkGroupInvocations || invocations > c.Limits.MaxComputeWorkGroupSize[0]:
+		return fmt.Errorf("%d invocations", invocations)
+	case spec.PushBytes > int(c.Limits.MaxPushConstantsSize):
+		return fmt.Errorf("%d bytes of push constants", spec.PushBytes)
+	case ch.chunk.Chunk > 0:
+		if int(ch.chunk.Padded) < ch.op.FeatureDim() || ch.op.Decay == vkattn.DecayChannel || !ch.op.Causal {
+			return errors.New("a chunked kernel that cannot compute this")
+		}
+		return nil
+	case int(4*k.Lanes*k.Dim4) < ch.op.FeatureDim():
+		return fmt.Errorf("%d lanes of %d vec4 for %d features", k.Lanes, k.Dim4, ch.op.FeatureDim())
+	case !pow2(k.Lanes) || k.Lanes > 32 || k.Columns != 4 && k.Columns != 8 || k.Columns > k.Lanes || k.Invocations%k.Lanes != 0:
+		return fmt.Errorf("%d columns in %d lanes of %d", k.Columns, k.Lanes, k.Invocations)
+	case ch.reads > 1 && ch.reads < int(k.Reads) || !pow2(k.Reads) || k.Reads > 4:
+		return fmt.Errorf("%d reads of %d", k.Reads, ch.reads)
+	case k.Delta != (ch.op.Rule == vkattn.RuleDelta) || k.Channel != (ch.op.Decay == vkattn.DecayChannel):
+		return errors.New("another rule or decay")
+	}
+	if ch.path != "subgroup" {
+		return nil
+	}
+	size := sg.Size
+	if k.SubgroupSize == 0 && sg.Min > 0 {
+		size = min(size, sg.Min)
+	}
+	if missingOps(sg, "basic", "shuffle") != "" || k.Lanes > size {
+		return fmt.Errorf("%d lanes in subgroups of %d", k.Lanes, size)
+	}
+	return nil
+}
+
+// TestLinearPlansFit walks ops and devices that may exist: each is planned within the limits, or refused with a reason.
+func TestLinearPlansFit(t *testing.T) {
+	p := testPlanner(t)
+	rng := rand.New(rand.NewPCG(11, 0))
+	paths := map[string]int{}
+	for n := range 20_000 {
+		c := randomCaps(rng)
+		op := vkattn.Linear{Batch: rng.IntN(4), HeadsQ: 1 << rng.IntN(6), HeadsK: 1 << rng.IntN(3), HeadsV: 1 << rng.IntN(5), SeqQ: rng.IntN(200_000),
+			HeadDim: 1 + rng.IntN(maxFeatures), ValueDim: rng.IntN(maxFeatures), Map: vkattn.FeatureMap(rng.IntN(8)), Causal: rng.IntN(3) > 0,
+			Rule: vkattn.UpdateRule(rng.IntN(2)), Decay: vkattn.Decay(rng.IntN(4)), Norm: vkattn.Norm(rng.IntN(4)), StateIn: rng.IntN(2) == 0, StateOut: rng.IntN(2) == 0}
+		if rng.IntN(2) == 0 {
+			op.HeadDim, op.Features = pick(rng, 32, 64, 128, 256), rng.IntN(300)
+		}
+		if op.Validate() != nil {
+			continue
+		}
+		kernel := pick(rng, "", linearRecurrent, linearChunk)
+		d, err := p.forOp(&c, op, kernel, nil)
+		if err != nil {
+			var u *vkattn.UnsupportedError
+			if !errors.As(err, &u) || len(u.Reasons) == 0 || u.Reasons[0].Reason == "" {
+				t.Fatalf("%d: %v without a reason: %v", n, op, err)
+			}
+			if c.Limits.MaxPerStageStorageBuffers >= 8 && kernel != linearChunk && c.Limits.MaxComputeSharedMemorySize >= 32<<10 {
+				t.Fatalf("%d: %v\non %+v", n, err, c)
+			}
+			paths["refused"]++
+			continue
+		}
+		ch := d.(*linearChoice)
+		paths[ch.path]++
+		if err := fitsLinear(p, &c, ch); err != nil {
+			t.Fatalf("%d: %v: %v\nby %+v\non %+v", n, op, err, ch.key, c)
+		}
+		e := ch.explain(&c, &Config{Splits: rng.IntN(3)})
+		if e.Splits < 1 || e.ScratchBytes < 0 || e.Kernel == "" || e.Tile == "" {
+			t.Fatalf("%d: %+v", n, e)
+		}
+	}
+	t.Logf("%v", paths)
+	for _, path := range []string{"subgroup", "plain", "refused"} {
+		if paths[path] < 500 {
+			t.Errorf("only %d plans went %s", paths[path], path)
+		}
+	}
+}
+
+// TestLinearPlansForRecordedDevices: every head size runs on every device whose capabilities are on record.
+func TestLinearPlansForRecordedDevices(t *testing.T) {
+	records, err := caps.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testPlanner(t)
+	for _, r := range records {
+		if n := &r.Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
+			*n = numStorage // not on record
+		}
+		for d := 1; d <= maxFeatures; d += 31 {
+			for _, rule := range []vkattn.UpdateRule{vkattn.RuleAdd, vkattn.RuleDelta} {
+				op := vkattn.Linear{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 4096, HeadDim: d, Causal: true, Rule: rule, Norm: vkattn.NormSum}
+				c, err := p.forOp(&r.Caps, op, "", nil)
+				if err != nil {
+					t.Fatalf("%s: %v", r.Name, err)
+				}
+				if err := fitsLinear(p, &r.Caps, c.(*linearChoice)); err != nil {
+					t.Fatalf("%s: %v: %v", r.Name, op, err)
+				}
+			}
+		}
+	}
+}
+
+// TestLinearFewPipelines: lengths, strides, heads and flags are data.
+func TestLinearFewPipelines(t *testing.T) {
+	p := testPlanner(t)
+	c := vk.Caps{Name: "test", DeviceType: "discrete", Limits: vk.Limits{MaxStorageBufferRange: 128 << 20, MaxComputeSharedMemorySize: 32 << 10,
+		MaxComputeWorkGroupInvocations: 1024, MaxComputeWorkGroupSize: [3]uint32{1024, 64, 64}, MaxPerStageStorageBuffers: 8, MaxPushConstantsSize: 128},
+		Subgroup: vk.Subgroup{Size: 32, Min: 32, Max: 32, Compute: true, Ops: []string{"basic", "shuffle"}}}
+	keys := map[pipelineKey]bool{}
+	for _, seq := range []int{1, 100, 1 << 20} {
+		for _, heads := range []int{1, 8, 64} {
+			for _, d := range []int{40, 59, 64} {
+				for _, m := range []vkattn.FeatureMap{vkattn.MapIdentity, vkattn.MapReLU, vkattn.MapSquaredReLU, vkattn.MapELU, vkattn.MapExp, vkattn.MapSiLU} {
+					for _, decay := range []vkattn.Decay{vkattn.DecayNone, vkattn.DecayHead, vkattn.DecayToken} {
+						for _, state := range []bool{false, true} {
+							op := vkattn.Linear{Batch: 1, HeadsQ: heads, SeqQ: seq, HeadDim: d, Map: m, Causal: true, Decay: decay, StateIn: state, StateOut: state}
+							x, err := p.forOp(&c, op, "", nil)
+							if err != nil {
+								t.Fatal(err)
+							}
+							for _, k := range x.pipelineKeys() {
+								keys[k] = true
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if len(keys) > 2 {
+		t.Errorf("%d pipelines, want one for maps with exp and one for those without", len(keys))
+	}
+}
