@@ -2,12 +2,14 @@ package cpu
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/half"
 )
 
 // plainLinear is an op of one sequence with one head.
@@ -231,5 +233,41 @@ func testLinearGarbage(t *testing.T, start func(Config) *Backend) {
 			}
 		}
 		r.do(t, b)
+	}
+}
+
+// TestOracleLinearTypes holds tensors of other types against the same numbers in float32.
+func TestOracleLinearTypes(t *testing.T) {
+	op := plainLinear(9, 8)
+	r := newLinearRun(newRand(1), op, 1)
+	narrow := op
+	narrow.TypeK, narrow.TypeV = vkattn.Float16, vkattn.BFloat16
+	args := r.args
+	convert := func(x *vkattn.Tensor, typ vkattn.Type, to func(float32) uint16, from func(uint16) float32) {
+		floats := floats32(*x)
+		bytes := make([]byte, 2*len(floats))
+		for i, v := range floats {
+			binary.NativeEndian.PutUint16(bytes[2*i:], to(v))
+			floats[i] = from(to(v))
+		}
+		x.Type, x.Mem = typ, vkattn.Bytes(bytes)
+	}
+	convert(&args.K, vkattn.Float16, half.ToFloat16, half.FromFloat16)
+	convert(&args.V, vkattn.BFloat16, half.ToBFloat16, half.FromBFloat16)
+	want, err := OracleLinear(op, &r.args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := OracleLinear(narrow, &args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Out, want.Out) || !slices.Equal(got.State, want.State) {
+		t.Error("narrow types give other results than the same numbers in float32")
+	}
+	b := New(Config{})
+	defer b.Close()
+	if err := b.Supports(narrow); !errors.Is(err, vkattn.ErrUnsupported) {
+		t.Errorf("narrow types: %v", err)
 	}
 }
