@@ -55,3 +55,32 @@ func ExampleOracle() {
 	fmt.Printf("%.4f, %d visible\n", result.Out, result.Visible)
 	// Output: [1.0000 2.0000 2.9999 3.9999], 3 visible
 }
+
+// Linear attention token by token: the state that one call leaves is where the next begins.
+func ExampleBackend_linear() {
+	ctx := context.Background()
+	backend := cpu.New(cpu.Config{})
+	defer backend.Close()
+
+	op := vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 1, HeadDim: 2, Causal: true, Scale: vkattn.Num(1), StateIn: true, StateOut: true}
+	plan, err := backend.Plan(ctx, op)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer plan.Close()
+
+	state := vkattn.BHSD(vkattn.Float32s(make([]float32, 4)), 1, 1, 2, 2)
+	for _, x := range [][]float32{{1, 0}, {0, 2}, {1, 1}} {
+		token := vkattn.BHSD(vkattn.Float32s(x), 1, 1, 1, 2)
+		out := make([]float32, 2)
+		_, err := plan.Run(ctx, vkattn.Args{Q: token, K: token, V: token, Out: vkattn.BHSD(vkattn.Float32s(out), 1, 1, 1, 2), StateIn: state, StateOut: state})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(out)
+	}
+	// Output:
+	// [1 0]
+	// [0 8]
+	// [3 6]
+}

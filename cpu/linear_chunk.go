@@ -20,7 +20,11 @@ func (w *linearScratch) chunkForm(t, n int) {
 		w.kernel.transpose(w.keys, w.matrix(w.k, roundUp(n, panelCols)))
 	}
 	if delta {
-		w.erasure(n)
+		if w.erasure(n); !w.finiteUpdates(n) { // 0 times those would reach tokens before them
+			w.loadValues(t, n)
+			w.tokens(t, n)
+			return
+		}
 	}
 	for i, head := range w.u.head.queries {
 		w.loadQueries(head, t, n, w.zAfter)
@@ -141,6 +145,16 @@ func (w *linearScratch) erasure(n int) {
 		w.kernel.product(u, w.matrix(w.erase, n), w.state(p).Data, w.beta)
 		w.solve(u, a)
 	}
+}
+
+// finiteUpdates reports whether U is finite: products of large numbers may overflow.
+func (w *linearScratch) finiteUpdates(n int) bool {
+	for p := range w.panelCount() {
+		if !w.kernel.finite(w.update(p, n).Data[:n*panelCols]) {
+			return false
+		}
+	}
+	return true
 }
 
 // solve is u = (I - a)⁻¹ u for a below the diagonal, by forward substitution: earlier rows are taken in

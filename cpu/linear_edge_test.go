@@ -2,12 +2,14 @@ package cpu
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/half"
 )
 
 // plainLinear is an op of one sequence with one head.
@@ -73,6 +75,36 @@ func testLinearCausal(t *testing.T, start func(Config) *Backend) {
 					if i < at && !(math.Abs(got-w) < 1e-4) || i == at && (got-got == 0) != (w-w == 0) || name == "query" && i > at && !(math.Abs(got-w) < 1e-4) {
 						t.Fatalf("%v %s of token %d: Out of token %d, column %d is %v, want %v", bad, name, at, i, c, got, w)
 					}
+				}
+			}
+		}
+	}
+}
+
+// TestLinearOverflow writes keys so large that the state overflows: no token before them may notice.
+func TestLinearOverflow(t *testing.T) { onKernels(t, testLinearOverflow) }
+
+func testLinearOverflow(t *testing.T, start func(Config) *Backend) {
+	b := start(Config{})
+	defer b.Close()
+	const at = 50
+	for _, decay := range []vkattn.Decay{vkattn.DecayToken, vkattn.DecayChannel} {
+		for _, rule := range []vkattn.UpdateRule{vkattn.RuleAdd, vkattn.RuleDelta} {
+			op := plainLinear(100, 20)
+			op.Rule, op.Decay = rule, decay
+			r := newLinearRun(newRand(3), op, 0.2)
+			for i := at; i < 100; i++ {
+				floats32(r.args.K)[r.args.K.Index(0, 0, i, i%20)] = 1e25
+			}
+			r.do(t, b)
+			want, err := OracleLinear(op, &r.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range at * 20 {
+				got := float64(floats32(r.args.Out)[r.args.Out.Index(0, 0, i/20, i%20)])
+				if !(math.Abs(got-want.Out[i]) < 1e-4) {
+					t.Fatalf("%v: Out of token %d, column %d is %v, want %v", op, i/20, i%20, got, want.Out[i])
 				}
 			}
 		}
@@ -171,4 +203,71 @@ func (e *endsLate) Err() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// TestLinearGarbage feeds bit patterns of every kind: whatever comes out, nothing panics.
+func TestLinearGarbage(t *testing.T) { onKernels(t, testLinearGarbage) }
+
+func testLinearGarbage(t *testing.T, start func(Config) *Backend) {
+	b := start(Config{})
+	defer b.Close()
+	for n := range 64 {
+		rng := newRand(uint64(n))
+		op := vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 70, HeadDim: 9, Causal: n%4 != 0, Map: vkattn.FeatureMap(n % 8), Features: 5,
+			Norm: vkattn.Norm(rng.IntN(4)), StateIn: true, StateOut: true}
+		if op.Causal {
+			op.Decay = vkattn.Decay(rng.IntN(3))
+			if op.Map != vkattn.MapFavor {
+				op.Rule, op.Decay = vkattn.UpdateRule(rng.IntN(2)), vkattn.Decay(rng.IntN(4))
+			}
+		}
+		r := newLinearRun(rng, op, 1)
+		for _, in := range []vkattn.Tensor{r.args.Q, r.args.K, r.args.V, r.args.Projection, r.args.Decay, r.args.Beta, r.args.StateIn} {
+			if in.Given() {
+				x := floats32(in)
+				each(in, func(at int) {
+					if n < 32 || rng.IntN(50) == 0 {
+						x[at] = math.Float32frombits(rng.Uint32())
+					}
+				})
+			}
+		}
+		r.do(t, b)
+	}
+}
+
+// TestOracleLinearTypes holds tensors of other types against the same numbers in float32.
+func TestOracleLinearTypes(t *testing.T) {
+	op := plainLinear(9, 8)
+	r := newLinearRun(newRand(1), op, 1)
+	narrow := op
+	narrow.TypeK, narrow.TypeV = vkattn.Float16, vkattn.BFloat16
+	args := r.args
+	convert := func(x *vkattn.Tensor, typ vkattn.Type, to func(float32) uint16, from func(uint16) float32) {
+		floats := floats32(*x)
+		bytes := make([]byte, 2*len(floats))
+		for i, v := range floats {
+			binary.NativeEndian.PutUint16(bytes[2*i:], to(v))
+			floats[i] = from(to(v))
+		}
+		x.Type, x.Mem = typ, vkattn.Bytes(bytes)
+	}
+	convert(&args.K, vkattn.Float16, half.ToFloat16, half.FromFloat16)
+	convert(&args.V, vkattn.BFloat16, half.ToBFloat16, half.FromBFloat16)
+	want, err := OracleLinear(op, &r.args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := OracleLinear(narrow, &args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Out, want.Out) || !slices.Equal(got.State, want.State) {
+		t.Error("narrow types give other results than the same numbers in float32")
+	}
+	b := New(Config{})
+	defer b.Close()
+	if err := b.Supports(narrow); !errors.Is(err, vkattn.ErrUnsupported) {
+		t.Errorf("narrow types: %v", err)
+	}
 }

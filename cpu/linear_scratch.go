@@ -42,7 +42,7 @@ type linearScratch struct {
 	infinite bool      // S is not finite
 }
 
-// fit makes room for units of l with so many panels and returns the bytes that it takes; without make it only counts.
+// fit makes room for units of l with so many panels and returns the bytes that it takes; without alloc it only counts.
 func (w *linearScratch) fit(l *linear, panels int, alloc bool) int64 {
 	d, f := l.op.HeadDim, l.op.FeatureDim()
 	w.f, w.stride = f, roundUp(f, panelCols)

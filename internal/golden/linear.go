@@ -84,7 +84,7 @@ func onnxLinearAttention(b *builder) error {
 		switch {
 		case a == nil:
 			return vkattn.Tensor{}, b.bad("%s is missing", name)
-		case a.DType != tensorio.F32:
+		case a.DType != tensorio.F32 && a.DType != tensorio.F16: // which becomes float32
 			return vkattn.Tensor{}, b.unsupported("%s has elements of type %v", name, a.DType)
 		case len(a.Shape) != 3 || a.Shape[2]%heads != 0:
 			return vkattn.Tensor{}, b.bad("%s has shape %v with %d heads", name, a.Shape, heads)
