@@ -48,6 +48,13 @@ func TestConformanceStorage(t *testing.T) {
 	conform(t, open(t, dispatch.Config{CacheDir: "off", Disable: []string{"texels"}}), true)
 }
 
+// TestConformanceLinear is the conformance suite of Linear, or in full with VKATTN_FULL=1.
+func TestConformanceLinear(t *testing.T) {
+	b := open(t, dispatch.Config{CacheDir: "off"})
+	attntest.RunLinear(t, b, attntest.Options{Sample: os.Getenv("VKATTN_FULL") != "1"})
+	t.Logf("%d pipelines", b.PipelinesCreated())
+}
+
 func TestProperties(t *testing.T) {
 	property.Check(t, open(t, dispatch.Config{CacheDir: "off"}))
 }

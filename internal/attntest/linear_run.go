@@ -177,9 +177,9 @@ func (p *LinearProblem) compare(v *verdict, want *cpu.LinearResult, tolerance fl
 func (p *LinearProblem) against(v *verdict, n int, want []float64, tolerance float64, leak bool) {
 	type key struct{ s, h int }
 	type sums struct {
-		off, norm, rowOff float64
-		count             int
-		spoiled           bool
+		off, norm float64
+		count     int
+		spoiled   bool
 	}
 	o := p.outs[n]
 	heads := map[key]*sums{}
