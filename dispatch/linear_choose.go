@@ -24,7 +24,7 @@ type linearKey struct {
 	Vector         bool
 	Delta, Channel bool
 	Norm           uint32
-	Exponential    bool // the map needs exp
+	Mapping        uint32 // 0: features are what they are, 1: a map without exp, 2: one with exp
 	Whole          bool
 	SubgroupSize   uint32 // required; 0: the driver's choice
 	FullSubgroups  bool
@@ -35,7 +35,7 @@ func (k linearKey) spec() []vk.SpecConstant {
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Columns}, {ID: 3, Value: k.Dim4}, {ID: 4, Value: k.Reads},
 		{ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.Delta)}, {ID: 7, Value: b2u(k.Channel)}, {ID: 8, Value: k.Norm},
-		{ID: 9, Value: b2u(k.Exponential)}, {ID: 10, Value: b2u(k.Whole)},
+		{ID: 9, Value: k.Mapping}, {ID: 10, Value: b2u(k.Whole)},
 	}
 }
 
@@ -123,7 +123,18 @@ func (c *linearChoice) featured() bool {
 	return c.op.Features > 0 || c.op.Map == vkattn.MapSoftmax || c.op.Norm == vkattn.NormLiteral
 }
 
-// columns is what a state has beside the value columns.
+// mapping is what the kernels that load features do to them: nothing, a map without exp, or one with exp.
+func (c *linearChoice) mapping() uint32 {
+	switch {
+	case c.featured() || c.op.Map == vkattn.MapIdentity && c.op.MapEps.Value == 0:
+		return 0
+	case c.op.Map == vkattn.MapELU || c.op.Map == vkattn.MapSiLU || c.op.Map == vkattn.MapExp:
+		return 2
+	}
+	return 1
+}
+
+// columns are those of a state: the values', and one for the denominator where there is one.
 func (c *linearChoice) columns() int { return c.op.StateShape(1)[3] }
 
 // chooseLinear is choose for the linear family.
@@ -201,12 +212,7 @@ func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string
 	if op.Norm == vkattn.NormSum || op.Norm == vkattn.NormLiteral {
 		key.Norm = uint32(op.Norm)
 	}
-	if !c.featured() {
-		switch op.Map {
-		case vkattn.MapELU, vkattn.MapSiLU, vkattn.MapExp:
-			key.Exponential = true
-		}
-	}
+	key.Mapping = c.mapping()
 	for key.Reads < 4 && int(2*key.Reads) <= c.reads && !(key.Norm != 0 && key.Reads == 2) {
 		key.Reads *= 2
 	}
@@ -294,12 +300,7 @@ func (p *planner) fitChunk(caps *vk.Caps, c *linearChoice) (key chunkKey, shared
 	if op.Norm == vkattn.NormSum {
 		key.Norm = uint32(op.Norm)
 	}
-	if !c.featured() {
-		switch op.Map {
-		case vkattn.MapELU, vkattn.MapSiLU, vkattn.MapExp:
-			key.Exponential = true
-		}
-	}
+	key.Exponential = c.mapping() == 2
 	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
 	if key.Invocations > limit {
 		return key, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)

@@ -33,7 +33,7 @@ layout(constant_id = 5) const bool VECTOR = true;
 layout(constant_id = 6) const bool DELTA = false;
 layout(constant_id = 7) const bool CHANNEL = false;     // a log decay for each feature
 layout(constant_id = 8) const uint NORM = 0;            // NORM_*
-layout(constant_id = 9) const bool EXPONENTIAL = false; // the feature map needs exp
+layout(constant_id = 9) const uint MAPPING = 0;         // 0: features are what they are, 1: a map without exp, 2: one with exp
 layout(constant_id = 10) const bool WHOLE = false;      // a row group is a whole subgroup
 
 const uint KEYS = NORM == 0u ? READS : 2u * READS;      // sums that are gathered together: numerators, denominators
@@ -60,8 +60,11 @@ uint feature(uint x) { return (x * LANES + group_lane()) * 4u; }
 vec4 features_of(vec4 x, uint f) {
     vec4 y;
     [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        float m = EXPONENTIAL ? map_exp(x[i], kind) : map_plain(x[i], kind);
-        m = is_nan(x[i]) ? x[i] : m + map_eps;
+        float m = x[i];
+        if (MAPPING != 0u) {
+            m = MAPPING == 2u ? map_exp(m, kind) : map_plain(m, kind);
+            m = is_nan(x[i]) ? x[i] : m + map_eps;
+        }
         y[i] = f + i < size ? m : 0.0;
     }
     return y;
