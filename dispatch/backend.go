@@ -111,6 +111,7 @@ type Backend struct {
 	pipelines  *pipelines
 	disabled   map[string]string // rungs that may not serve, with the reason
 	fallback   string
+	linear     linearLadder
 	timestamps bool
 	cacheDir   string
 
@@ -142,7 +143,8 @@ func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
 		}
 		return nil, err
 	}
-	b := &Backend{config: cfg, instance: in, tail: make(chan struct{}), tensors: map[*memory]struct{}{}}
+	b := &Backend{config: cfg, instance: in, tail: make(chan struct{}), tensors: map[*memory]struct{}{},
+		linear: linearLadder{passed: map[string]bool{}, failed: map[string]string{}}}
 	close(b.tail)
 	if err := b.open(ctx); err != nil {
 		b.Close()

@@ -48,7 +48,7 @@ func (b *Backend) Supports(op vkattn.Op) error {
 	if err := b.alive(); err != nil {
 		return err
 	}
-	_, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabled)
+	_, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabledFor(op))
 	return err
 }
 
@@ -84,7 +84,7 @@ func (b *Backend) Plan(ctx context.Context, op vkattn.Op) (vkattn.Plan, error) {
 		return nil, err
 	}
 	defer b.active.Done()
-	d, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabled)
+	d, err := b.decide(ctx, op)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 
 	"github.com/vkattn/vkattn"
@@ -86,20 +85,8 @@ func (b *Backend) testRung(ctx context.Context, path string) (reason string, err
 		}
 		return err.Error(), nil
 	}
-	var worst float64
-	for i, w := range want.Out {
-		worst = math.Max(worst, math.Abs(float64(out[i])-w))
-		if math.IsNaN(float64(out[i])) {
-			worst = math.Inf(1)
-		}
-	}
-	for i, w := range want.LSE {
-		worst = math.Max(worst, math.Abs(float64(lse[i])-w))
-		if math.IsNaN(float64(lse[i])) {
-			worst = math.Inf(1)
-		}
-	}
-	if worst > 2e-5 {
+	worst := max(distance(out, want.Out), distance(lse, want.LSE))
+	if !(worst <= 2e-5) {
 		return fmt.Sprintf("known answer missed by %.2g", worst), nil
 	}
 	return "", nil
