@@ -79,8 +79,8 @@ void main() {
             return;
         }
     }
-    uint q = slice.q_base + batch * slice.q_batch + head * slice.q_head + token * slice.q_row;
     uint to = slice.out_base + batch * slice.out_batch + head * slice.out_head + token * slice.out_row;
+    uint q = IN_PLACE ? to : slice.q_base + batch * slice.q_batch + head * slice.q_head + token * slice.q_row;
     if (unit < slice.turned) {
         uint angle = slice.cos_base + batch * slice.cos_batch + row * slice.cos_row;
         uint sines = slice.sin_base + batch * slice.sin_batch + row * slice.sin_row;
