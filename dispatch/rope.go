@@ -131,7 +131,7 @@ func (ch *ropeChoice) run(r *run, call *call) error {
 	}
 	limits := &r.be.caps.Limits
 	c := &ropeCall{r: r, op: &ch.op, positions: a.Positions, tokens: a.Q.Shape[2], limit: int64(min(limits.MaxStorageBufferRange, 1<<62)),
-		align: max(16, int64(limits.MinStorageBufferOffsetAlignment)), budget: r.be.budgetFLOPs()}
+		align: max(16, int64(limits.MinStorageBufferOffsetAlignment)), budget: r.be.budgetFLOPs(), pairCost: ropeCost(&r.be.caps)}
 	whole := ropeArea{hi: [4]int{a.Q.Shape[0], a.Q.Shape[1], a.Q.Shape[2], 1}}
 	if ch.op.Positions { // of the tables only what is read
 		whole.lo[axisRow], whole.hi[axisRow] = extremes(a.Positions)

@@ -42,6 +42,7 @@ type ropeCall struct {
 	unitsOfARow  int
 	limit, align int64
 	budget       float64
+	pairCost     float64
 }
 
 // stage brings the inputs to the device, of the tables rows [row0, row1), makes room for the output, and returns what
@@ -142,9 +143,6 @@ func (c *ropeCall) units(vector bool) {
 	s.PositionBatch = uint32(c.tensors[bindPositions].sb)
 }
 
-// ropeCost is what a pair costs in FLOPs of attention, by which budgets count: see the test that measures it.
-const ropeCost = 64
-
 // fewPairs are not cut further for the sake of a budget: a submit of its own would cost more.
 const fewPairs = 1 << 15
 
@@ -194,7 +192,7 @@ func (c *ropeCall) across(a *ropeArea) (int, error) {
 	case c.groups(a) > int(min(most[0], 1<<20)) && a.n(axisToken) > 1:
 		return axisToken, nil
 	}
-	if c.cost(a) > c.budget && c.cost(a) > fewPairs*ropeCost {
+	if c.cost(a) > c.budget && c.cost(a) > fewPairs*c.pairCost {
 		for _, x := range []int{axisBatch, axisHead, axisToken} {
 			if a.n(x) > 1 {
 				return x, nil
@@ -208,7 +206,7 @@ func (c *ropeCall) across(a *ropeArea) (int, error) {
 func (c *ropeCall) groups(a *ropeArea) int { return ceilDiv(a.n(axisToken)*c.unitsOfARow, ropeLanes) }
 
 func (c *ropeCall) cost(a *ropeArea) float64 {
-	return ropeCost / 2 * float64(a.n(axisBatch)) * float64(a.n(axisHead)) * float64(a.n(axisToken)) * float64(c.op.HeadDim)
+	return c.pairCost / 2 * float64(a.n(axisBatch)) * float64(a.n(axisHead)) * float64(a.n(axisToken)) * float64(c.op.HeadDim)
 }
 
 // window is what a binding must show of a tensor for an area, with the offset of the area's first element from its start.
