@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -266,8 +267,20 @@ func TestRopeKeepsBits(t *testing.T) {
 
 // TestRopeValidation: the layers have nothing to say about calls, whole and in windows.
 func TestRopeValidation(t *testing.T) {
+	validateRope(t, dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync, SkipSelfTest: true})
+}
+
+// TestValidationGPURope: no invocation reads or writes outside of what is bound.
+func TestValidationGPURope(t *testing.T) {
+	if os.Getenv("VKATTN_VALIDATE_GPU") != "1" {
+		t.Skip("runs instrumented kernels; make validate-gpu runs it")
+	}
+	validateRope(t, dispatch.Config{Validation: vk.ValidationCore | vk.ValidationGPU, SkipSelfTest: true, VK: vk.DeviceConfig{Robust: true}})
+}
+
+func validateRope(t *testing.T, cfg dispatch.Config) {
+	t.Helper()
 	l := &listener{}
-	cfg := dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync, SkipSelfTest: true}
 	narrow := cfg
 	narrow.Budget = time.Millisecond
 	narrow.VK.Override = func(c *vk.Caps) { c.Limits.MaxStorageBufferRange = 64 << 10; ownMemory(c) }
