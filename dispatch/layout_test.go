@@ -20,6 +20,9 @@ func TestShaderInterfaces(t *testing.T) {
 		if strings.HasPrefix(name, "linear_") {
 			push, block = linearSlice{}, linearParams{}
 		}
+		if name == ropeVariant {
+			push = ropeSlice{}
+		}
 		if err := spirv.CheckPush(m.Info, push); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -43,6 +46,12 @@ func TestShaderInterfaces(t *testing.T) {
 	}
 	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6}); err != nil {
 		t.Errorf("%s: %v", linearChunk, err)
+	}
+	if m, err = shaders.Load(ropeVariant); err != nil {
+		t.Fatal(err)
+	}
+	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "VECTOR": 1, "IN_PLACE": 2}); err != nil {
+		t.Errorf("%s: %v", ropeVariant, err)
 	}
 	for _, r := range linearRungs {
 		m, err := shaders.Load(r.variant)

@@ -82,7 +82,7 @@ func bytesOf[T any](p *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
 }
 
-func wordBytes(w []uint32) []byte {
+func wordBytes[T uint32 | int32](w []T) []byte {
 	if len(w) == 0 {
 		return nil
 	}

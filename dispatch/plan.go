@@ -73,6 +73,12 @@ func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map
 			return nil, err
 		}
 		return c, nil
+	case vkattn.Rope:
+		c, err := p.chooseRope(caps, op)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	}
 	return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name,
 		Reasons: []vkattn.Refusal{{Kernel: "flash", Reason: fmt.Sprintf("computes the forward pass of attention alone, not %T", op)}}}

@@ -238,8 +238,10 @@ func TestRefusals(t *testing.T) {
 	if _, err := p.forOp(&good, vkattn.AttentionGrad{Forward: op}, "", nil); !errors.Is(err, vkattn.ErrUnsupported) {
 		t.Errorf("gradient: %v", err)
 	}
-	if _, err := p.forOp(&good, vkattn.Rope{Heads: 1, HeadDim: 64}, "", nil); !errors.Is(err, vkattn.ErrUnsupported) {
-		t.Errorf("rope: %v", err)
+	for _, op := range []vkattn.Rope{{Heads: 1, HeadDim: 64, TypeQ: vkattn.Float16}, {Heads: 1, HeadDim: 64, TypeOut: vkattn.BFloat16}} {
+		if _, err := p.forOp(&good, op, "", nil); !errors.Is(err, vkattn.ErrUnsupported) {
+			t.Errorf("%v: %v", op, err)
+		}
 	}
 	for name, op := range map[string]vkattn.Op{"no op": nil, "no heads": vkattn.Attention{Batch: 1, HeadDim: 64}} {
 		if _, err := p.forOp(&good, op, "", nil); !errors.Is(err, vkattn.ErrInvalid) {

@@ -37,7 +37,8 @@ func (c *call) tensors() []namedTensor {
 	a := &c.args
 	return []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
 		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
-		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut}}
+		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut},
+		{"Cos", &a.Cos}, {"Sin", &a.Sin}}
 }
 
 // written is the part of an output that the sequences cover: packed tensors may have tokens behind them.

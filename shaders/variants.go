@@ -38,6 +38,7 @@ var variants = []Variant{
 	{Name: "linear_join", Source: "linear_join.comp"},
 	{Name: "linear_srms", Source: "linear_srms.comp"},
 	{Name: "merge", Source: "merge.comp"},
+	{Name: "rope", Source: "rope.comp"},
 	{Name: "standard_scores", Source: "standard_scores.comp"},
 	{Name: "standard_softmax", Source: "standard_softmax.comp"},
 	{Name: "standard_values", Source: "standard_values.comp"},

@@ -31,3 +31,9 @@ func TestCPULinear(t *testing.T) {
 	defer b.Close()
 	RunLinear(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
 }
+
+func TestCPURope(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunRope(t, b, Options{RequireAll: true})
+}

@@ -1,0 +1,221 @@
+package attntest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/cpu"
+)
+
+// ropeTolerance is the error of a number over the length of its pair: two products of float32 numbers and their
+// sum, each rounded.
+const ropeTolerance = 0x1p-23
+
+// RopeProblem is one call of Rope with its data, in memory like that of Problem.
+type RopeProblem struct {
+	Op   vkattn.Rope
+	Args vkattn.Args // of a call in place, too, Q and Out are apart here: see Run
+
+	inPlace bool
+	inputs  []*store
+	out     *store
+}
+
+// Build makes the data of the case. The same seed makes the same data.
+func (c RopeCase) Build(seed uint64) *RopeProblem {
+	rng, s := rng(c.Name, seed), &c.spec
+	op := s.op.Canonical()
+	p := &RopeProblem{Op: c.Op, inPlace: s.inPlace}
+	in := func(name string, shape [4]int, f func() float64) vkattn.Tensor {
+		l, ok := s.layouts[name]
+		if !ok {
+			l = bhsd
+		}
+		t, st := placeFloats(shape, l)
+		each(t, func(_, _, _, _, at int) { st.f[at] = float32(f()) })
+		p.inputs = append(p.inputs, st)
+		return t
+	}
+	shape := [4]int{op.Batch, op.Heads, op.Seq, op.HeadDim}
+	p.Args.Q = in("Q", shape, rng.NormFloat64)
+	l, ok := s.layouts["Out"]
+	if !ok {
+		l = bhsd
+	}
+	p.Args.Out, p.out = placeFloats(shape, l)
+	table := [4]int{1, 1, op.Seq, op.RotaryDim / 2}
+	if s.perBatch {
+		table[0] = op.Batch
+	}
+	if op.Positions {
+		table[2] = s.rows
+		p.Args.Positions = make([]int32, s.positions*op.Seq)
+		for i := range p.Args.Positions {
+			p.Args.Positions[i] = int32(rng.IntN(s.rows))
+		}
+	}
+	p.Args.Cos = in("Cos", table, func() float64 { return 1.3 * math.Cos(10*rng.NormFloat64()) })
+	p.Args.Sin = in("Sin", table, func() float64 { return 1.3 * math.Sin(10*rng.NormFloat64()) })
+	for b := range op.Batch {
+		for t := range op.Seq {
+			for h := range op.Heads {
+				p.inputs[0].markRow(p.Args.Q, b, h, t)
+			}
+			row := t
+			if op.Positions {
+				row = int(p.Args.Positions[(b*op.Seq+t)%len(p.Args.Positions)])
+			}
+			p.inputs[1].markRow(p.Args.Cos, b%table[0], 0, row)
+			p.inputs[2].markRow(p.Args.Sin, b%table[0], 0, row)
+		}
+	}
+	return p
+}
+
+// Run fills the memory of the output with NaN, calls compute with the arguments, in place or not, and finds what it
+// should not have written.
+func (p *RopeProblem) Run(pattern uint32, compute func(vkattn.Args) error) error {
+	for i := range p.out.f {
+		p.out.f[i] = outputFill(pattern, 0, i)
+	}
+	a := p.Args
+	if p.inPlace {
+		each(a.Out, func(b, h, s, d, at int) { p.out.f[at] = p.inputs[0].f[a.Q.Index(b, h, s, d)] })
+		a.Q = a.Out
+	}
+	before := hashOf(p.inputs)
+	if err := compute(a); err != nil {
+		return err
+	}
+	if hashOf(p.inputs) != before {
+		return errors.New("wrote to an input")
+	}
+	written := make([]bool, len(p.out.f))
+	each(a.Out, func(_, _, _, _, at int) { written[at] = true })
+	for i, w := range written {
+		if !w && math.Float32bits(p.out.f[i]) != math.Float32bits(outputFill(pattern, 0, i)) {
+			return fmt.Errorf("wrote to element %d of the memory of Out, outside of the tensor", i)
+		}
+	}
+	return nil
+}
+
+// compare holds the output against the oracle's. Columns that are copied have to be equal.
+func (p *RopeProblem) compare(v *verdict, want []float64) {
+	op, n := p.Op.Canonical(), 0
+	each(p.Args.Out, func(b, h, s, d, at int) {
+		x, w, size := float64(p.out.f[at]), want[n], 0.0
+		if d < op.RotaryDim {
+			beside := d ^ 1
+			if op.Layout == vkattn.RopeHalf {
+				beside = (d + op.RotaryDim/2) % op.RotaryDim
+			}
+			size = math.Hypot(w, want[n-d+beside])
+		}
+		n++
+		e := math.Abs(x - w)
+		if e != e {
+			e = math.Inf(1)
+		}
+		if e > 0 {
+			v.add(e/size, ropeTolerance, "Out b%d h%d i%d column %d", b, h, s, d)
+		}
+	})
+}
+
+// VerifyRopeCase runs one case: with zeros in the memory that the call does not read, and again with poison there.
+func VerifyRopeCase(ctx context.Context, b vkattn.Backend, c RopeCase, o Options) (r Result) {
+	start := time.Now()
+	r = Result{Name: c.Name, Op: c.Op.String(), Status: Failed, Allowed: ropeTolerance}
+	defer func() { r.Time = time.Since(start) }()
+	fail := func(err error) Result {
+		r.Reason = err.Error()
+		return r
+	}
+	if err := ctx.Err(); err != nil {
+		r.Status = Skipped
+		return fail(err)
+	}
+	if err := b.Supports(c.Op); err != nil {
+		if errors.Is(err, vkattn.ErrUnsupported) && !o.RequireAll {
+			r.Status = Unsupported
+		}
+		return fail(err)
+	}
+	plan, err := b.Plan(ctx, c.Op)
+	if err != nil {
+		return fail(err)
+	}
+	defer plan.Close()
+	r.Kernel = plan.Explain().Kernel
+	compute := func(a vkattn.Args) error {
+		_, err := plan.Run(ctx, a)
+		return err
+	}
+	p := c.Build(o.Seed)
+	zero(p.inputs)
+	want, err := cpu.OracleRope(p.Op, &p.Args)
+	if err != nil {
+		return fail(err)
+	}
+	if err := p.Run(zeroPattern, compute); err != nil {
+		return fail(err)
+	}
+	var v verdict
+	p.compare(&v, want)
+	r.Worst, r.Where = v.worst, v.where
+	if !v.ok() {
+		r.Worst = min(r.Worst, math.MaxFloat64)
+		return fail(errors.New("differs from the oracle"))
+	}
+	before := slices.Clone(p.out.f)
+	poison(p.inputs)
+	if err := p.Run(poisonPattern, compute); err != nil {
+		return fail(fmt.Errorf("with poison in unused memory: %w", err))
+	}
+	each(p.Args.Out, func(b, h, s, d, at int) {
+		if math.Float32bits(before[at]) != math.Float32bits(p.out.f[at]) && err == nil {
+			err = fmt.Errorf("poison in unused memory changes the answer: Out b%d h%d i%d column %d was %v, is %v", b, h, s, d, before[at], p.out.f[at])
+		}
+	})
+	if err != nil {
+		return fail(err)
+	}
+	r.Status = Passed
+	return r
+}
+
+// RunRope runs the cases of Rope as subtests of t.
+func RunRope(t *testing.T, b vkattn.Backend, o Options) {
+	t.Helper()
+	passed := 0
+	for _, c := range RopeCases() {
+		if o.Filter != nil && !o.Filter.MatchString(c.Name) {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			r := VerifyRopeCase(t.Context(), b, c, o)
+			switch r.Status {
+			case Failed:
+				t.Error(r)
+			case Unsupported, Skipped:
+				t.Skip(r.Reason)
+			case Passed:
+				passed++
+			}
+		})
+		if o.FailFast && t.Failed() {
+			break
+		}
+	}
+	t.Logf("%s: %d passed", b.Info().Device, passed)
+	if passed == 0 {
+		t.Error("no case passed")
+	}
+}
