@@ -66,3 +66,29 @@ func (m *BlockMask) tilePairs(t int32, rows, keys int) (n int64) {
 	}
 	return n
 }
+
+// visible is the number of keys in spans, ascending and disjoint, that the mask lets row i of (b, h) see.
+func (m *BlockMask) visible(b, h, i int, spans []Span) (n int64) {
+	lo, hi := m.entries(b, h, i/m.BlockQ)
+	for e := lo; e < hi; e++ {
+		from := int(m.Keys[e]) * m.BlockK
+		var row []uint32 // nil: the block keeps all pairs
+		if m.Tile != nil && m.Tile[e] >= 0 {
+			row = m.TileRow(m.Tile[e], i%m.BlockQ)
+		}
+		for _, s := range spans {
+			first, end := max(s.Lo, from)-from, min(s.Hi-from, m.BlockK)
+			if first >= end {
+				continue
+			}
+			if row == nil {
+				n += int64(end - first)
+				continue
+			}
+			for w := first / 32; w*32 < end; w++ {
+				n += int64(bits.OnesCount32(row[w] & rangeBits(max(first-32*w, 0), min(end-32*w, 32))))
+			}
+		}
+	}
+	return n
+}

@@ -17,7 +17,8 @@ type Work struct {
 }
 
 // Work counts what a checked call does. Boolean, tree and block masks and -inf in a bias are counted
-// pair by pair when masks is true and they are in host memory, which takes time proportional to their size.
+// pair by pair when masks is true and they are in host memory, which takes time proportional to their size; a block
+// mask alone is counted by words of its listed blocks.
 func (a Attention) Work(args *Args, seqs []Sequence, masks bool) Work {
 	a = a.Canonical()
 	w := Work{Exact: true}
@@ -110,6 +111,7 @@ func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {
 	negInf := float32(math.Inf(-1))
 	perHead := a.With.Has(WithBlocks) && args.Blocks.Heads > 1 ||
 		mask.Given() && mask.Stride[1] != 0 || bias.Given() && bias.Stride[1] != 0 || relative.Given()
+	onlyBlocks := a.With.Has(WithBlocks) && !mask.Given() && !tree.Given() && !bias.Given() && !relative.Given()
 	heads, times := 1, int64(a.HeadsQ)
 	if perHead {
 		heads, times = a.HeadsQ, 1
@@ -118,6 +120,10 @@ func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {
 	for h := range heads {
 		for i := range s.Sq {
 			spans = s.Spans(spans[:0], i, i+1)
+			if onlyBlocks {
+				n += args.Blocks.visible(s.Index, h, i, spans)
+				continue
+			}
 			for _, sp := range spans {
 				for j := sp.Lo; j < sp.Hi; j++ {
 					if maskOK && maskBytes[mask.Index(s.Index, h, i, j)] == 0 ||

@@ -58,3 +58,50 @@ func TestWorkFigures(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestWorkBlocks: under closed forms, a block mask with pairs of its own is counted exactly, here against the definitions
+// pair by pair, for sizes that end inside blocks and inside words.
+func TestWorkBlocks(t *testing.T) {
+	const stride, window, sinks = 5, 17, 2
+	for _, n := range []int{1, 33, 64, 97} {
+		for _, block := range []int{16, 40, 64, 100} {
+			g := vkattn.MaskGrid{SeqQ: n, SeqK: n, BlockQ: block, BlockK: block, Heads: 3}
+			strided, err := g.Strided(stride, vkattn.Merged)
+			if err != nil {
+				t.Fatal(err)
+			}
+			random, err := g.BigBird(vkattn.BigBird{Block: 8, Random: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, m := range map[string]*vkattn.BlockMask{"strided": strided, "bigbird": random} {
+				op := vkattn.Attention{Batch: 1, HeadsQ: 3, SeqQ: n, SeqK: n, HeadDim: 4, Causal: true, SinkTokens: sinks,
+					Window: vkattn.Window{Left: vkattn.Tokens(window), Right: vkattn.Tokens(0)}, With: vkattn.WithBlocks}
+				x := make([]float32, 3*n*4)
+				args := vkattn.Args{Q: vkattn.BHSD(vkattn.Float32s(x), 1, 3, n, 4), K: vkattn.BHSD(vkattn.Float32s(x), 1, 3, n, 4),
+					V: vkattn.BHSD(vkattn.Float32s(x), 1, 3, n, 4), Out: vkattn.BHSD(vkattn.Float32s(make([]float32, 3*n*4)), 1, 3, n, 4), Blocks: m}
+				seqs, err := op.Check(&args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var want int64
+				for h := range 3 {
+					for i := range n {
+						for j := range i + 1 {
+							kept := i-j < stride || (i-j)%stride == 0
+							if name == "bigbird" {
+								kept = m.Listed(0, h, i, j)
+							}
+							if kept && (i-j <= window || j < sinks) {
+								want++
+							}
+						}
+					}
+				}
+				if w := op.Work(&args, seqs, true); !w.Exact || w.Pairs != want {
+					t.Errorf("%s, %d tokens in blocks of %d: %d pairs, exact %v, want %d", name, n, block, w.Pairs, w.Exact, want)
+				}
+			}
+		}
+	}
+}

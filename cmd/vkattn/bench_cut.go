@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,12 +14,19 @@ import (
 // class is a kind of problem whose time goes with its arithmetic on one device.
 type class struct {
 	dim, value, sharing int
-	few                 bool // rows: the cache is read for a handful of them
+	few                 bool   // rows: the cache is read for a handful of them
+	kind                string // what makes linear attention and sparse patterns apart from the rest
 }
 
-func classOf(op vkattn.Attention) class {
-	op = op.Canonical()
-	return class{op.HeadDim, op.ValueDim, op.HeadsQ / max(op.HeadsK, 1), op.SeqQ < 16}
+func classOf(s *spec) class {
+	op := s.op.Canonical()
+	c := class{op.HeadDim, op.ValueDim, op.HeadsQ / max(op.HeadsK, 1), op.SeqQ < 16, s.pattern()}
+	if s.linear != nil {
+		l := s.linearOp()
+		l.Batch, l.SeqQ, l.SeqK, l.TotalQ, l.TotalK = 1, 0, 0, 0, 0
+		c.kind = l.String()
+	}
+	return c
 }
 
 // rate is what a device reached on some problem of a class.
@@ -34,7 +42,7 @@ func (b *benchFlags) tooLong(ctx context.Context, j *job, c *contestant) string 
 	if b.maxCase <= 0 || !shrinks(&j.spec) {
 		return ""
 	}
-	kind := classOf(j.spec.op)
+	kind := classOf(&j.spec)
 	r, ok := c.rates[kind]
 	if !ok {
 		if r, ok = b.probe(ctx, j.spec, c); !ok {
@@ -42,7 +50,7 @@ func (b *benchFlags) tooLong(ctx context.Context, j *job, c *contestant) string 
 		}
 		c.rates[kind] = r
 	}
-	one := flopsOf(j.spec.op) / r.flops * r.seconds
+	one := flopsOf(&j.spec) / r.flops * r.seconds
 	samples := min(float64(b.rep), max(3, b.maxTime.Seconds()/max(one, 1e-9)))
 	all := one * (samples + float64(b.warmup) + 1) // and the one that is verified
 	if all <= b.maxCase.Seconds() {
@@ -72,37 +80,48 @@ func shortTime(d time.Duration) string {
 
 // shrinks says whether the problem stays the same kind with fewer tokens: no list or array is as long as them.
 func shrinks(s *spec) bool {
-	const independent = vkattn.WithGlobal | vkattn.WithSinkLogits | vkattn.WithALiBi | vkattn.WithLSE
-	return s.linear == nil && !s.op.Packed && s.offset == nil && s.prefix == nil && s.keyLengths == nil && s.op.With&^independent == 0
+	independent := vkattn.WithGlobal | vkattn.WithSinkLogits | vkattn.WithALiBi | vkattn.WithLSE
+	if p, _, _ := strings.Cut(s.blockMask, ":"); isPattern(p) && p != "documents" && p != "dense" {
+		independent |= vkattn.WithBlocks
+	}
+	return !s.op.Packed && s.offset == nil && s.prefix == nil && s.keyLengths == nil && s.op.With&^independent == 0
 }
 
 // probe runs ever longer versions of a problem until one takes steady time.
 func (b *benchFlags) probe(ctx context.Context, s spec, c *contestant) (best rate, ok bool) {
 	sizes := []spec{s}
-	for op := s.op; flopsOf(op) > 5e7; {
-		switch {
-		case op.Batch > 1:
-			op.Batch = (op.Batch + 1) / 2
-		case op.SeqQ >= 32:
-			op.SeqQ, op.SeqK = op.SeqQ/2, op.SeqK/2
-		default:
-			op.SeqK /= 2
+	for smaller, ok := s, true; flopsOf(&smaller) > 5e7; sizes = append(sizes, smaller) {
+		if smaller, ok = smaller.halved(); !ok {
+			break
 		}
-		smaller := s
-		smaller.op = op
-		sizes = append(sizes, smaller)
 	}
 	for i := len(sizes) - 1; i >= 0 && ctx.Err() == nil; i-- {
 		took, err := b.probeOne(ctx, sizes[i], c)
 		if err != nil {
 			return best, false // the problem itself will say why
 		}
-		best, ok = rate{flopsOf(sizes[i].op), took.Seconds()}, true
+		best, ok = rate{flopsOf(&sizes[i]), took.Seconds()}, true
 		if took >= steady {
 			break
 		}
 	}
 	return best, ok && best.seconds > 0
+}
+
+// halved is the problem with half of its sequences or tokens, rows first; false where there is no half.
+func (s spec) halved() (spec, bool) {
+	op := &s.op
+	switch {
+	case op.Batch > 1:
+		op.Batch = (op.Batch + 1) / 2
+	case op.SeqQ >= 32:
+		op.SeqQ, op.SeqK = op.SeqQ/2, op.SeqK/2
+	case op.SeqK >= 2 && s.linear == nil:
+		op.SeqK /= 2
+	default:
+		return s, false
+	}
+	return s, true
 }
 
 // probeOne is the shorter of two runs.
@@ -125,14 +144,19 @@ func (b *benchFlags) probeOne(ctx context.Context, s spec, c *contestant) (took 
 
 // learn keeps the rate that a measurement showed.
 func (c *contestant) learn(s *spec, r *bench.Record) {
-	if s.linear == nil && r.Measured() && r.Wall.Median >= steady {
-		c.rates[classOf(s.op)] = rate{flopsOf(s.op), r.Wall.Median.Seconds()}
+	if r.Measured() && r.Wall.Median >= steady {
+		c.rates[classOf(s)] = rate{flopsOf(s), r.Wall.Median.Seconds()}
 	}
 }
 
-// flopsOf is the work of an op whose sequences are as long as its capacities.
-func flopsOf(op vkattn.Attention) float64 {
-	op = op.Canonical()
+// flopsOf is the work of a problem whose sequences are as long as its capacities. Of a sparse pattern it is that of
+// all pairs in the blocks which a kernel visits.
+func flopsOf(s *spec) float64 {
+	op := s.op.Canonical()
+	if s.linear != nil {
+		l := s.linearOp()
+		return l.Work(nil, slices.Repeat([]vkattn.Sequence{{Sq: op.SeqQ, Sk: op.SeqK}}, op.Batch)).FLOPs
+	}
 	pairs := float64(op.SeqQ) * float64(op.SeqK)
 	if op.Causal {
 		rows, keys := float64(op.SeqQ), float64(op.SeqK)
@@ -147,6 +171,11 @@ func flopsOf(op vkattn.Attention) float64 {
 			wide = float64(max(0, w.Left.N+1+w.Right.N))
 		}
 		pairs = min(pairs, float64(op.SeqQ)*wide)
+	}
+	if isPattern(s.blockMask) {
+		if m, err := s.patternMask(op.HeadsQ, op.SeqQ, op.SeqK); err == nil { // the problem itself will say what is wrong
+			pairs = min(pairs, m.Density()*float64(op.SeqQ)*float64(op.SeqK))
+		}
 	}
 	return 2 * float64(op.Batch) * float64(op.HeadsQ) * max(pairs, 1) * float64(op.HeadDim+op.ValueDim)
 }

@@ -22,7 +22,7 @@ type job struct {
 // title is what progress and lists call the job.
 func (j *job) title() string {
 	if j.Suite == "" {
-		return j.spec.problemOp().String()
+		return j.spec.text()
 	}
 	return j.Path()
 }
@@ -85,7 +85,7 @@ func (b *benchFlags) allJobs() (all []job, err error) {
 		}
 		for _, c := range cases {
 			j := job{Case: c, spec: base}
-			j.spec.op = c.Op
+			j.spec.op, j.spec.linear, j.spec.decays, j.spec.blockMask = c.Op, c.Linear, c.Decays, c.BlockMask
 			if p := c.Preset; p != nil {
 				j.spec.global, j.spec.valueInKey = p.Global, p.ValueInKey
 				j.spec.sinksFromPreset = p.Op.With.Has(vkattn.WithSinkLogits)
@@ -120,7 +120,7 @@ func (a *app) listJobs(jobs []job) error {
 		if note != "" {
 			note = "cut: " + note
 		}
-		rows = append(rows, []string{name, jobs[i].spec.problemOp().String(), note})
+		rows = append(rows, []string{name, jobs[i].spec.text(), note})
 	}
 	return writeTable(a.out, rows)
 }

@@ -17,7 +17,7 @@ func (a *app) benchOne(ctx context.Context, b *benchFlags, j *job, field []*cont
 	var here []*contestant // those that have something to do or to say
 	running := 0
 	for _, c := range field {
-		if have[[5]string{j.Suite, j.Table, j.Name, j.spec.problemOp().String(), c.name}] || c.skips(j) {
+		if have[[5]string{j.Suite, j.Table, j.Name, j.spec.text(), c.name}] || c.skips(j) {
 			continue
 		}
 		bar.show("%s: asking %s", at, c.name)
@@ -69,9 +69,9 @@ func (a *app) benchOne(ctx context.Context, b *benchFlags, j *job, field []*cont
 	return records, err
 }
 
-// skips says whether c has no part in the job.
+// skips says whether c has no part in the job. The unfused baseline is one of softmax attention.
 func (c *contestant) skips(j *job) bool {
-	return j.Tiled && c.kernel == "standard" || c.absent != "" && !j.Whole
+	return (j.Tiled || j.spec.linear != nil) && c.kernel == "standard" || c.absent != "" && !j.Whole
 }
 
 // measure prepares the contestants that nothing cut and lets them take turns. The problem is nil when there was nothing
@@ -120,6 +120,7 @@ func (b *benchFlags) record(j *job, asked string, c *contestant, s *bench.Series
 	}
 	r := bench.NewRecord(j.spec.problemOp(), asked, report, roofs, s)
 	r.Build, r.Label, r.Shard, r.Host, r.Cut = build(), b.label, b.share.String(), b.host, cut
+	r.Problem = j.spec.text()
 	r.Suite, r.Table, r.Case, r.Against = j.Suite, j.Table, j.Name, j.Against
 	r.SPIRV = spirvOf(&report)
 	if c != nil {

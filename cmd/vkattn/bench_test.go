@@ -14,6 +14,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/internal/bench"
+	"github.com/vkattn/vkattn/internal/preset"
 )
 
 // benchCommand is a command line of bench, parsed and not run.
@@ -85,6 +86,9 @@ func TestFlopsOf(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"--causal"}, {"--causal", "--seqlen-k", "50"}, {"--causal", "--seqlen-q", "90"}, {"--causal", "--window", "15,0"},
 		{"--window", "7,8"}, {"--batch", "3", "--headdim", "16-8"}, {"--seqlen-q", "1", "--causal"},
+		{"--block-mask", "chunk:chunk=16", "--block-size", "16"}, {"--block-mask", "bigbird:pattern-block=8", "--block-size", "8"},
+		{"--linear", "--causal", "--map", "elu", "--norm", "sum"}, {"--linear", "--map", "favor", "--features", "8", "--batch", "3", "--seqlen-k", "90"},
+		{"--linear", "--causal", "--rule", "delta", "--decay", "channel", "--heads-v", "4"},
 	} {
 		b := newFlags(t, append([]string{"--heads", "2", "--seqlen", "64", "--headdim", "16"}, args...)...)
 		specs, err := b.specs(true)
@@ -99,7 +103,7 @@ func TestFlopsOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Windows are cut off at the ends, which the prediction leaves out.
-		if got, want := flopsOf(specs[0].op), pr.work.FLOPs; math.Abs(got-want) > 0.15*want || !specs[0].op.Window.Given() && got != want {
+		if got, want := flopsOf(&specs[0]), pr.work.FLOPs; math.Abs(got-want) > 0.15*want || !specs[0].op.Window.Given() && got != want {
 			t.Errorf("%v: %v, want %v", args, got, want)
 		}
 	}
@@ -120,7 +124,7 @@ func newFlags(t *testing.T, args ...string) *problemFlags {
 func TestTooLong(t *testing.T) {
 	op := vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 1024, SeqK: 1024, HeadDim: 64}
 	j := &job{spec: spec{op: op}}
-	c := &contestant{rates: map[class]rate{classOf(op): {flops: flopsOf(op), seconds: 2}}}
+	c := &contestant{rates: map[class]rate{classOf(&j.spec): {flops: flopsOf(&j.spec), seconds: 2}}}
 	b := &benchFlags{rep: 10, warmup: 1, maxTime: 5 * time.Second, maxCase: time.Minute}
 	if why := b.tooLong(t.Context(), j, c); why != "" { // 3 samples, a warm-up and the check: 10 s
 		t.Error(why)
@@ -134,8 +138,91 @@ func TestTooLong(t *testing.T) {
 	if why := b.tooLong(t.Context(), j, c); why != "" {
 		t.Error(why)
 	}
-	if shrinks(&spec{op: vkattn.Attention{With: vkattn.WithBias}}) || shrinks(&spec{prefix: []int32{1}}) {
-		t.Error("a problem with an array as long as its tokens does not shrink")
+	blocks := vkattn.Attention{With: vkattn.WithBlocks}
+	for _, s := range []spec{{op: vkattn.Attention{With: vkattn.WithBias}}, {prefix: []int32{1}}, {op: blocks, blockMask: "blocks.npy"}, {op: blocks, blockMask: "documents:documents=5"}} {
+		if shrinks(&s) {
+			t.Errorf("%+v: a problem with an array as long as its tokens does not shrink", s)
+		}
+	}
+	if !shrinks(&spec{op: blocks, blockMask: "bigbird:random=2"}) {
+		t.Error("a pattern shrinks with its tokens")
+	}
+}
+
+// TestClasses: what does not run at the same rate is not predicted from the same measurement, and what does is.
+func TestClasses(t *testing.T) {
+	seen := map[class]int{}
+	for i, args := range [][]string{
+		{}, {"--headdim", "32"}, {"--heads", "8", "--heads-kv", "1"}, {"--seqlen-q", "1"}, {"--block-mask", "bigbird"}, {"--block-mask", "strided"},
+		{"--block-mask", "bigbird", "--block-size", "128"}, {"--linear"}, {"--linear", "--causal"}, {"--linear", "--causal", "--decay", "head"},
+	} {
+		for _, more := range [][]string{nil, {"--seqlen", "2k"}, {"--batch", "2"}} {
+			specs, err := newFlags(t, append(args, more...)...).specs(true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind := classOf(&specs[0])
+			if n, ok := seen[kind]; ok && n != i {
+				t.Errorf("%v is of the same class as number %d", args, n)
+			}
+			if seen[kind] = i; more != nil && len(seen) != i+1 {
+				t.Errorf("%v and %v are of different classes", args, more)
+			}
+		}
+	}
+}
+
+// TestHalved: problems get smaller until there is no half.
+func TestHalved(t *testing.T) {
+	for _, args := range [][]string{{"--batch", "5"}, {"--seqlen-q", "1", "--seqlen-k", "1m"}, {"--linear", "--map", "favor", "--features", "512"}, {"--linear", "--causal"}} {
+		specs, err := newFlags(t, args...).specs(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, n := specs[0], 0
+		for smaller, ok := s.halved(); ok; smaller, ok = s.halved() {
+			if flopsOf(&smaller) >= flopsOf(&s) || smaller.problemOp().Validate() != nil || n > 60 {
+				t.Fatalf("%s is no half of %s", smaller.text(), s.text())
+			}
+			s, n = smaller, n+1
+		}
+		if n < 4 {
+			t.Errorf("%v: %d halves", args, n)
+		}
+	}
+}
+
+// TestPresetMasks: the block mask of every preset is a pattern that can be built for it.
+func TestPresetMasks(t *testing.T) {
+	for _, p := range preset.All() {
+		if p.Blocks == "" {
+			continue
+		}
+		s := spec{op: p.Op, blockMask: p.Blocks, blockQ: 64, blockK: 64}
+		m, err := s.patternMask(p.Op.HeadsQ, p.Context, p.Context)
+		if err != nil {
+			t.Errorf("%s: %v", p.Name, err)
+			continue
+		}
+		n := p.Context / 64
+		want := map[string]int{
+			// Everything in the first and last row block, 4+3 blocks beside them, 5+3 elsewhere; heads draw their own.
+			"bigbird-base": 12 * (2*n + 2*7 + (n-4)*8),
+		}[p.Name]
+		if p.Name == "phi3-small" { // by the definition, block by block
+			for h := range 32 {
+				for q := range n {
+					for k := range q + 1 {
+						if q-k < 16 || (k+h+1)%8 == 0 {
+							want++
+						}
+					}
+				}
+			}
+		}
+		if len(m.Keys) != want {
+			t.Errorf("%s has %d blocks, want %d", p.Name, len(m.Keys), want)
+		}
 	}
 }
 

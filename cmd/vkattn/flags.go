@@ -65,14 +65,14 @@ func (p *problemFlags) register(cmd *cobra.Command, files, lists bool) {
 		f.StringVar(&p.window, "window", "", "`LEFT,RIGHT` keys beside the diagonal, both included; inf is unbounded")
 		f.StringVar(&p.chunk, "chunk", "0", "a row sees keys of its own chunk of `N` tokens; 0 is off")
 		f.StringVar(&p.sinkTokens, "sink-tokens", "0", "first `N` keys, which the window never hides")
-		f.StringVar(&p.global, "global", "", "`POSITIONS` that the window never hides, as rows or keys: 0,5")
+		f.StringVar(&p.global, "global", "", "`POSITIONS` that the window never hides, as rows or keys: 0,5 or 0-63")
 		f.StringVar(&p.prefix, "prefix", "", "first `N` keys, which causal never hides, one number or one per sequence")
 		f.StringVar(&p.keyLengths, "key-lengths", "", "valid keys of each sequence, `N,...`: 512,300")
 		f.StringVar(&p.cuQ, "cu-seqlens-q", "", "packed sequences: prefix sums of their rows, `0,N,...`: 0,5,9")
 		f.StringVar(&p.cuK, "cu-seqlens-k", "", "and of their keys, `0,N,...` (default as --cu-seqlens-q)")
 		f.StringVar(&p.mask, "mask", "", "booleans, true keeps: `FILE[:NAME]`, or random:P keeps each pair with probability P")
 		f.StringVar(&p.treeMask, "tree", "", "booleans for all heads, true keeps: `FILE[:NAME]`")
-		f.StringVar(&p.blockMask, "block-mask", "", "blocks that rows see: `PATTERN` is band:N, strided:N, random:P, bigbird:R or FILE[:NAME]")
+		f.StringVar(&p.blockMask, "block-mask", "", "blocks that rows see: a `PATTERN` of vkattn mask with its parameters, such as bigbird:random=2 or longformer:window=256,256:global=0, or FILE[:NAME]")
 		f.StringVar(&p.blockSize, "block-size", "64", "`ROWS,KEYS` of a block, or one number for both")
 		f.IntVar(&p.qBase, "q-base", 0, "position `P` of row 0 in a longer sequence")
 		f.IntVar(&p.kBase, "k-base", 0, "position `P` of key 0 in a longer sequence")
@@ -171,6 +171,35 @@ func whole32(flag, text string) ([]int32, error) {
 		out[i] = int32(x)
 	}
 	return out, nil
+}
+
+// maxPositions bounds what a range of positions stands for.
+const maxPositions = 1 << 20
+
+// positions reads a list of positions and of ranges with both ends in them, such as "0,5" or "0-63,100".
+func positions(flag, text string) (all []int32, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		from, to := part, part
+		if at := strings.LastIndexByte(part, '-'); at > 0 {
+			from, to = part[:at], part[at+1:]
+		}
+		ends, err := whole32(flag, from+","+to)
+		if err != nil {
+			return nil, err
+		}
+		if n := int64(ends[1]) - int64(ends[0]) + 1; n < 1 || n+int64(len(all)) > maxPositions {
+			return nil, usagef("--%s: %q is of %d positions, want 1 to %d", flag, part, n, maxPositions)
+		}
+		for i := ends[0]; ; i++ {
+			if all = append(all, i); i == ends[1] {
+				break
+			}
+		}
+	}
+	return all, nil
 }
 
 func number(flag, text string) (float64, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
 	"github.com/vkattn/vkattn/internal/bench"
+	"github.com/vkattn/vkattn/internal/preset"
 )
 
 // linearFlags is the text of the flags that linear attention has alone.
@@ -44,8 +45,8 @@ const linearGroup = "Linear attention (--linear)"
 var shared = map[string]bool{"causal": true, "cu-seqlens-q": true, "cu-seqlens-k": true, "scale": true}
 
 // linearOf is what the flags and the preset say about linear attention, without sizes, or nil for softmax attention.
-func (p *problemFlags) linearOf(preset *vkattn.Linear) (*vkattn.Linear, error) {
-	if !p.linear && preset == nil {
+func (p *problemFlags) linearOf(of *vkattn.Linear) (*vkattn.Linear, error) {
+	if !p.linear && of == nil {
 		var stray string
 		p.flags.Visit(func(f *pflag.Flag) {
 			if g := f.Annotations[groupKey]; len(g) > 0 && g[0] == linearGroup {
@@ -67,12 +68,12 @@ func (p *problemFlags) linearOf(preset *vkattn.Linear) (*vkattn.Linear, error) {
 		return nil, usagef("--%s is about softmax attention, --linear does not take it", stray)
 	}
 	var l vkattn.Linear
-	if preset != nil {
-		l = *preset
+	if of != nil {
+		l = *of
 	}
 	var err error
 	set := func(flag string, f func() error) {
-		if err == nil && (preset == nil || p.given(flag)) {
+		if err == nil && (of == nil || p.given(flag)) {
 			err = f()
 		}
 	}
@@ -123,16 +124,7 @@ func (s *spec) problemOp() vkattn.Op {
 	return s.linearOp()
 }
 
-func (s *spec) linearOp() vkattn.Linear {
-	l, a := *s.linear, s.op
-	l.Batch, l.HeadsQ, l.HeadsK, l.HeadsV, l.HeadMap = a.Batch, a.HeadsQ, a.HeadsK, a.HeadsV, a.HeadMap
-	l.SeqQ, l.SeqK, l.Packed, l.TotalQ, l.TotalK = a.SeqQ, a.SeqK, a.Packed, a.TotalQ, a.TotalK
-	l.HeadDim, l.ValueDim, l.Causal = a.HeadDim, a.ValueDim, a.Causal
-	if a.Scale.Set {
-		l.Scale = a.Scale
-	}
-	return l
-}
+func (s *spec) linearOp() vkattn.Linear { return preset.Shaped(*s.linear, s.op) }
 
 // generateLinear makes up every tensor: keys of norm 1 for the delta rule, beta from 0 to 1, and log decays around
 // -0.1 or those of a model.

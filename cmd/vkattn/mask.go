@@ -17,21 +17,13 @@ import (
 	"github.com/vkattn/vkattn/internal/report"
 )
 
-// maskFlags is the text of the flags that describe a sparse pattern.
+// maskFlags is the command line of mask.
 type maskFlags struct {
+	patternFlags
 	seqlen, seqlenQ, seqlenK, blockSize, align, heads string
-
-	window, dilation, global, sinkTokens, prefix, chunk string
-	stride, summary, verts, part                        string
-	block, random, local                                string
-	causal                                              bool
-	documents, in                                       string
-	seed                                                uint64
 
 	output string
 	head   int
-
-	flags *pflag.FlagSet
 }
 
 var maskFormats = []string{"table", "json", "svg", "png"}
@@ -62,28 +54,10 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or a pattern that cannot be b
 		f.StringVar(&p.align, "align", "", "the diagonal `WHERE`: bottom-right (default), top-left, or an offset")
 		f.StringVar(&p.heads, "heads", "1", "`N` heads, of patterns that differ between them")
 	})
-	group(cmd, "Pattern", func(f *pflag.FlagSet) {
-		f.StringVar(&p.window, "window", "", "`LEFT,RIGHT` keys beside the diagonal, both included; inf is unbounded")
-		f.StringVar(&p.dilation, "dilation", "1", "every `N`-th key of the window")
-		f.StringVar(&p.global, "global", "", "`POSITIONS` that see all and that all see: 0,5")
-		f.StringVar(&p.sinkTokens, "sink-tokens", "4", "first `N` keys, which the window never hides")
-		f.StringVar(&p.prefix, "prefix", "0", "first `N` keys, which all rows see")
-		f.StringVar(&p.chunk, "chunk", "64", "tokens `N` of a chunk")
-		f.StringVar(&p.stride, "stride", "", "every `N`-th key (default the square root of the keys); of blocksparse: every N-th block (default 8)")
-		f.StringVar(&p.summary, "summary", "1", "last `N` keys of each stride, which all later rows see")
-		f.StringVar(&p.verts, "verts", "1", "`N` slices of summary keys that heads take in turn")
-		f.StringVar(&p.part, "part", "merged", "`PART` of a factorised pattern: merged, local or distant")
-		f.StringVar(&p.block, "pattern-block", "64", "tokens `N` of a block of the pattern")
-		f.StringVar(&p.random, "random", "3", "`N` random blocks of each row block")
-		f.StringVar(&p.local, "local", "16", "last `N` blocks, the row's own included")
-		f.BoolVar(&p.causal, "causal", false, "a row sees keys up to the diagonal")
-		f.StringVar(&p.documents, "documents", "", "lengths of the documents, `N,...`; - reads them from the standard input")
-		f.StringVar(&p.in, "in", "", "booleans, true keeps: `FILE[:NAME]`")
-		f.Uint64Var(&p.seed, "seed", 1, "`N` of the random blocks")
-	})
+	group(cmd, "Pattern", p.register)
+	p.set = cmd.Flags()
 	cmd.Flags().StringVarP(&p.output, "output", "o", "table", "`FORMAT`: "+strings.Join(maskFormats, ", "))
 	cmd.Flags().IntVar(&p.head, "head", 0, "`N` of the head that is drawn")
-	p.flags = cmd.Flags()
 	return cmd
 }
 
@@ -139,7 +113,11 @@ func (a *app) mask(p *maskFlags, name string, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	m, err := p.build(name, grid, in)
+	pattern, err := p.parse(name)
+	if err != nil {
+		return err
+	}
+	m, err := pattern.build(&p.patternFlags, grid, in)
 	if err != nil {
 		return err
 	}
@@ -177,3 +155,39 @@ func lists(s maskSummary) string {
 }
 
 func percent(x float64) string { return bench.Figure(100*x) + "%" }
+
+// grid reads the flags of the grid.
+func (p *maskFlags) grid() (g vkattn.MaskGrid, err error) {
+	if p.seqlenQ == "" {
+		p.seqlenQ = p.seqlen
+	}
+	if p.seqlenK == "" {
+		p.seqlenK = p.seqlen
+	}
+	q, k, two := strings.Cut(p.blockSize, ",")
+	if !two {
+		k = q
+	}
+	for _, f := range []struct {
+		flag, text string
+		to         *int
+	}{{"seqlen-q", p.seqlenQ, &g.SeqQ}, {"seqlen-k", p.seqlenK, &g.SeqK}, {"block-size", q, &g.BlockQ}, {"block-size", k, &g.BlockK}, {"heads", p.heads, &g.Heads}} {
+		if *f.to, err = one(f.flag, f.text); err != nil {
+			return g, err
+		}
+	}
+	if min(g.BlockQ, g.BlockK, g.Heads) < 1 {
+		return g, usagef("--block-size %s and --heads %s: want 1 or more", p.blockSize, p.heads)
+	}
+	var offsets []int
+	if g.Align, offsets, err = parseAlign(p.align); err != nil {
+		return g, err
+	}
+	if len(offsets) > 1 {
+		return g, usagef("--align %s: want one offset", p.align)
+	}
+	if len(offsets) == 1 {
+		g.Offset = offsets[0]
+	}
+	return g, nil
+}

@@ -16,7 +16,8 @@ type problem struct {
 	args   vkattn.Args      // without outputs
 	layout string           // bhsd, bshd, thd or hsd: how outputs are laid out and written
 
-	work vkattn.Work // filled in by finish
+	pattern string      // what the block mask adds to the name of the op
+	work    vkattn.Work // filled in by finish
 
 	wantOut, wantLSE *tensorio.Array // from the input file; nil when it has none
 	wantFrom         string
@@ -83,6 +84,9 @@ func (pr *problem) problemOp() vkattn.Op {
 	return pr.op
 }
 
+// text is what the problem is called.
+func (pr *problem) text() string { return pr.problemOp().String() + pr.pattern }
+
 // canonical is the op with its defaults written out.
 func (pr *problem) canonical() vkattn.Op {
 	if pr.linear != nil {
@@ -146,7 +150,8 @@ func (pr *problem) finish() error {
 	for i := range seqs {
 		pairs += seqs[i].Sq * seqs[i].Sk * pr.op.HeadsQ
 	}
-	pr.work = pr.op.Work(&args, seqs, pairs <= maxCounted)
+	const data = vkattn.WithMask | vkattn.WithTree | vkattn.WithBias | vkattn.WithRelative
+	pr.work = pr.op.Work(&args, seqs, pairs <= maxCounted || pr.op.With&data == 0) // block masks are counted by words
 	return nil
 }
 
@@ -228,8 +233,9 @@ func (p *problemFlags) extras(pr *problem, s spec, files *opener) error {
 		}
 		a.SinkLogits = vkattn.Vector(vkattn.Float32s(sinks), c.HeadsQ)
 	}
-	if p.blockMask != "" {
-		if a.Blocks, err = p.blocks(files, s, score, op.With.Has(vkattn.WithMask) || op.With.Has(vkattn.WithTree)); err != nil {
+	if s.blockMask != "" {
+		pr.pattern = s.pattern()
+		if a.Blocks, err = s.blocks(files, score, op.With.Has(vkattn.WithMask) || op.With.Has(vkattn.WithTree)); err != nil {
 			return err
 		}
 	}

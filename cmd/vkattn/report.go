@@ -44,7 +44,7 @@ func writeTable(w io.Writer, rows [][]string) error {
 func (a *app) printResults(pr *problem, results []*result) error {
 	st := a.style()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", st.bold(pr.problemOp().String()))
+	fmt.Fprintf(&b, "%s\n", st.bold(pr.text()))
 	for _, res := range results {
 		if w := res.Report.Work; res.out != nil {
 			exact := ""

@@ -155,7 +155,7 @@ func (a *app) run(ctx context.Context, r *runFlags) error {
 			Problem string      `json:"problem"`
 			Op      vkattn.Op   `json:"op"`
 			Results []*result   `json:"results"`
-		}{1, build(), pr.problemOp().String(), pr.canonical(), results})
+		}{1, build(), pr.text(), pr.canonical(), results})
 	} else if slices.ContainsFunc(results, func(res *result) bool { return res.out != nil }) {
 		err = a.printResults(pr, results)
 	}

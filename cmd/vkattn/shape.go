@@ -17,6 +17,7 @@ type spec struct {
 	offset               []int
 	prefix, global       []int32
 	cuQ, cuK, keyLengths []int32
+	blockMask            string // a pattern, or FILE[:NAME]; "" is none
 	blockQ, blockK       int
 	valueInKey           bool   // values are a part of the keys, see preset.Preset
 	sinksFromPreset      bool   // the preset has sink logits, which are generated unless given
@@ -193,7 +194,7 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 		}
 		pre = &found
 		s.op, s.global, s.valueInKey = found.Shape(), found.Global, found.ValueInKey
-		linear, s.decays = found.Linear, found.Decays
+		linear, s.decays, s.blockMask = found.Linear, found.Decays, found.Blocks
 		s.sinksFromPreset = found.Op.With.Has(vkattn.WithSinkLogits)
 		if p.given("headdim") || p.given("heads-kv") || p.given("heads-v") {
 			s.valueInKey = false
@@ -233,11 +234,12 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	})
 	set("chunk", func() (err error) { op.Chunk, err = one("chunk", p.chunk); return })
 	set("sink-tokens", func() (err error) { op.SinkTokens, err = one("sink-tokens", p.sinkTokens); return })
-	set("global", func() (err error) { s.global, err = whole32("global", p.global); return })
+	set("global", func() (err error) { s.global, err = positions("global", p.global); return })
 	set("prefix", func() (err error) { s.prefix, err = whole32("prefix", p.prefix); return })
 	set("key-lengths", func() (err error) { s.keyLengths, err = whole32("key-lengths", p.keyLengths); return })
 	set("cu-seqlens-q", func() (err error) { s.cuQ, err = whole32("cu-seqlens-q", p.cuQ); return })
 	set("cu-seqlens-k", func() (err error) { s.cuK, err = whole32("cu-seqlens-k", p.cuK); return })
+	set("block-mask", func() error { s.blockMask = p.blockMask; op.With &^= vkattn.WithBlocks; return nil })
 	set("softcap", func() (err error) { op.Softcap, err = number("softcap", p.softcap); return })
 	set("scale", func() (err error) {
 		op.Scale = vkattn.Number{}
@@ -252,6 +254,11 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	}
 	if err := p.blockSizes(&s); err != nil {
 		return s, nil, err
+	}
+	if isPattern(s.blockMask) {
+		if _, _, err := parsePattern(s.blockMask); err != nil {
+			return s, nil, usagef("--block-mask: %w", err)
+		}
 	}
 	switch p.layout {
 	case "auto", "bhsd", "bshd", "thd":
@@ -272,7 +279,7 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 		{s.global != nil, vkattn.WithGlobal}, {s.prefix != nil, vkattn.WithPrefix}, {s.keyLengths != nil, vkattn.WithKeyLengths},
 		{p.lse, vkattn.WithLSE}, {p.bias != "", vkattn.WithBias}, {p.mask != "", vkattn.WithMask},
 		{p.treeMask != "", vkattn.WithTree}, {p.alibi || p.slopes != "", vkattn.WithALiBi},
-		{p.relative != "", vkattn.WithRelative}, {p.sinks != "", vkattn.WithSinkLogits}, {p.blockMask != "", vkattn.WithBlocks},
+		{p.relative != "", vkattn.WithRelative}, {p.sinks != "", vkattn.WithSinkLogits}, {s.blockMask != "", vkattn.WithBlocks},
 	} {
 		if x.given {
 			op.With |= x.with

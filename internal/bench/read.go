@@ -154,8 +154,8 @@ func (r *Record) accept() error {
 	if r.Roofs != nil && !sensible(r.Roofs) {
 		return errors.New("a record with an impossible roof")
 	}
-	if r.Op != nil && r.Op.Validate() != nil {
-		return errors.New("a record whose op is not valid: " + r.Op.Validate().Error())
+	if err := r.Op.Validate(); err != nil {
+		return errors.New("a record whose op is not valid: " + err.Error())
 	}
 	if len(r.Samples) > 0 && r.Check != nil && !r.Check.OK {
 		r.Verified = false

@@ -6,8 +6,9 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// Schema is the version of Record's JSON form. Version 1 had no suites, roofs, hashes and cuts; Read takes both.
-const Schema = 2
+// Schema is the version of Record's JSON form. Version 1 had no suites, roofs, hashes and cuts, version 2 no op of linear
+// attention and no density; Read takes all.
+const Schema = 3
 
 // Build says which program measured.
 type Build struct {
@@ -42,11 +43,11 @@ type Record struct {
 	Case    string    `json:"case,omitempty"`    // within the table
 	Against string    `json:"against,omitempty"` // the case that Ratio compares with
 	Problem string    `json:"problem"`
-	// Op is the problem in canonical form; nil in records of other ops than Attention, of which Problem says all.
-	Op     *vkattn.Attention `json:"op,omitempty"`
-	Asked  string            `json:"asked"` // what the contestant was asked for: device and kernel
-	Host   bool              `json:"host"`  // tensors were in host memory, and wall times have the copies in them
-	Report vkattn.Report     `json:"report"`
+	Op      Op        `json:"op,omitzero"`
+	Asked   string    `json:"asked"` // what the contestant was asked for: device and kernel
+	Host    bool      `json:"host"`  // tensors were in host memory, and wall times have the copies in them
+
+	Report vkattn.Report `json:"report"`
 	// SPIRV is the SHA-256 of each shader module of the kernel, by name; nil on the CPU.
 	SPIRV map[string]string `json:"spirv_sha256,omitempty"`
 
@@ -75,11 +76,7 @@ type Record struct {
 // NewRecord derives the figures of a series. report is that of the last run.
 func NewRecord(op vkattn.Op, asked string, report vkattn.Report, roofs *vkattn.Roofs, s *Series) Record {
 	r := Record{Schema: Schema, Time: time.Now().UTC(), Problem: op.String(), Asked: asked, Report: report,
-		Roofs: roofs, Samples: s.Samples, Warm: s.Warm, Stopped: s.Stopped}
-	if a, ok := op.(vkattn.Attention); ok {
-		canonical := a.Canonical()
-		r.Op = &canonical
-	}
+		Op: newOp(op), Roofs: roofs, Samples: s.Samples, Warm: s.Warm, Stopped: s.Stopped}
 	if s.Err != nil {
 		r.Error = s.Err.Error()
 	}
@@ -134,12 +131,17 @@ func (r *Record) Memory() int64 {
 	return r.Report.Work.Bytes + r.Report.Scratch
 }
 
-// Cache is the bytes of keys and values, 0 for an unknown op.
+// Cache is the bytes that a next token needs of those before: keys and values, or the state of linear attention. 0 for
+// an unknown op.
 func (r *Record) Cache() int64 {
-	if r.Op == nil {
+	o := r.Op.Attention
+	if l := r.Op.Linear; l != nil {
+		n := l.StateShape(l.Batch)
+		return 4 * int64(n[0]) * int64(n[1]) * int64(n[2]) * int64(n[3])
+	}
+	if o == nil {
 		return 0
 	}
-	o := r.Op
 	batch := int64(o.Batch)
 	tokens := batch * int64(o.SeqK)
 	if o.Packed {

@@ -30,7 +30,9 @@ func records() []Record {
 	c := NewRecord(testOp, "nothing", vkattn.Report{}, nil, &Series{Err: errors.New("no such device"), Stopped: StopFailed})
 	d := NewRecord(testOp, "all", vkattn.Report{}, nil, &Series{})
 	d.Cut = "too long"
-	all := []Record{a, b, c, d}
+	e := NewRecord(vkattn.Linear{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 64, HeadDim: 8, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, Decay: vkattn.DecayHead},
+		"gpu", report, nil, &Series{Samples: []Sample{{Wall: 4 * time.Second}}})
+	all := []Record{a, b, c, d, e}
 	SetRatios(all)
 	return all
 }
@@ -48,6 +50,9 @@ func TestRecords(t *testing.T) {
 	}
 	if r[0].Cache() != 2*64*2*32*4 || r[0].Memory() != 1e9+100 || ScoreMatrix(testOp) != 4*4*64*64 {
 		t.Error("bytes")
+	}
+	if l := r[4].Op.Linear; l == nil || l.HeadsV != 2 || l.ValueDim != 8 || r[4].Op.Attention != nil || r[4].Cache() != 2*2*8*9*4 {
+		t.Errorf("%+v", r[4].Op)
 	}
 	for i, want := range []string{"10 rows", "no", "no such device", "cut: too long"} {
 		if got := r[i].Verdict(); got != want {
@@ -137,7 +142,7 @@ func TestMarkdown(t *testing.T) {
 func TestCSV(t *testing.T) {
 	text := write(t, "csv", records())
 	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
-	if err != nil || len(rows) != 5 || len(rows[0]) != len(csvColumns) {
+	if err != nil || len(rows) != 6 || len(rows[0]) != len(csvColumns) {
 		t.Errorf("%v\n%s", err, text)
 	}
 	if !strings.Contains(text, "flash=00ff merge=11") {
@@ -192,13 +197,16 @@ func TestReadHostile(t *testing.T) {
 		{"cut array", "[\n" + good + ",\n" + good[:50], "f:3: ends in the middle of a record"},
 		{"open array", "[\n" + good, "f:2: ends in the middle of a record"},
 		{"bad third line", good + "\n" + good + "\n{]", "f:3: invalid character"},
-		{"future", good + "\n" + edit(`"schema":2`, `"schema":99`), "f:2: a record of schema 99"},
+		{"future", good + "\n" + edit(`"schema":3`, `"schema":99`), "f:2: a record of schema 99"},
 		{"wrong type", good + "\n\n" + edit(`"asked":"gpu"`, `"asked":7`), "f:3: asked of a record cannot be a number"},
 		{"negative time", edit(`"device_ns":1000000000`, `"device_ns":-1`), "f:1: a record with a negative time"},
 		{"huge number", edit(`"device_ns":1000000000`, `"device_ns":1e400`), "f:1:"},
 		{"negative bytes", edit(`"bytes":1000000000`, `"bytes":-5`), "f:1: a record with impossible work"},
 		{"negative roof", edit(`"read_gb_s":2`, `"read_gb_s":-2`), "f:1: a record with an impossible roof"},
 		{"impossible op", edit(`"heads_k":2`, `"heads_k":3`), "f:1: a record whose op is not valid"},
+		{"impossible linear op", edit(`"op":{`, `"op":{"kind":"linear","map":99,`), "f:1: a record whose op is not valid"},
+		{"op of a wrong type", edit(`"heads_k":2`, `"heads_k":"2"`), "f:1: op.heads_k of a record cannot be a string"},
+		{"list for an op", edit(`"op":{`, `"op":[7],"x":{`), "f:1:"},
 		{"trailing", "[" + good + "]\nmore", "f:2: something follows"},
 		{"deep", strings.Repeat("[", 100000), "f:1:"},
 	} {
@@ -206,6 +214,12 @@ func TestReadHostile(t *testing.T) {
 		var re *ReadError
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.As(err, &re) {
 			t.Errorf("%s: %d records, error %v, want %s", c.name, len(records), err, c.want)
+		}
+	}
+	// An op of a kind to come is none, and the rest of the record counts.
+	for _, op := range []string{`"op":{"kind":"graph",`, `"op":null,"x":{`} {
+		if r, err := Read(strings.NewReader(edit(`"op":{`, op)), "f"); err != nil || r[0].Op != (Op{}) || !r[0].Measured() || r[0].Cache() != 0 {
+			t.Errorf("%s: %v %+v", op, err, r)
 		}
 	}
 	// Figures that do not follow from the samples, and control characters, do not survive.
@@ -263,10 +277,11 @@ func TestBenchstat(t *testing.T) {
 			t.Errorf("neither a result nor a configuration: %q", line)
 		}
 	}
-	if results != 3 {
+	if results != 4 {
 		t.Errorf("%d results, want one for each sample:\n%s", results, text)
 	}
-	for _, want := range []string{"device: Some | GPU\n", "device: cpu\n", "verified: false\n", "# all: ",
+	for _, want := range []string{"BenchmarkLinear/b=2/hq=4/hk=2/hv=2/sq=64/sk=64/d=8/dv=8/type=f32/causal=true/rule=elu_decay-head_norm-sum/kernel=flash 1 4000000000 ns/op",
+		"device: Some | GPU\n", "device: cpu\n", "verified: false\n", "# all: ",
 		"BenchmarkAttention/b=1/hq=4/hk=2/hv=2/sq=64/sk=64/d=32/dv=32/type=f32/causal=true/mask=window15:0/kernel=flash 1 1000000000 ns/op 4 TFLOP/s 1 GB/s\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
@@ -276,7 +291,7 @@ func TestBenchstat(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	unknown := r[0]
-	unknown.Op, unknown.Problem = nil, "a new kind"
+	unknown.Op, unknown.Problem = Op{}, "a new kind"
 	if got := benchmarkName(&unknown); got != "BenchmarkAttention/problem=a_new_kind/kernel=flash" {
 		t.Error(got)
 	}

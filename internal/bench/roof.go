@@ -54,8 +54,8 @@ func Bandwidth(roofs *vkattn.Roofs) float64 {
 
 // matrix is the type that the kernel's matrix units multiply, or "".
 func (r *Record) matrix() string {
-	if r.Op != nil && strings.Contains(r.Report.Kernel, "matrix") {
-		return r.Op.TypeQ.String()
+	if o := r.Op.Shape(); o != nil && strings.Contains(r.Report.Kernel, "matrix") {
+		return o.TypeQ.String()
 	}
 	return ""
 }

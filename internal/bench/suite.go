@@ -15,8 +15,13 @@ type Case struct {
 	Name  string // within Suite and Table
 	// Against names the case of the same table that Ratio compares with; "" compares the contestants of this case.
 	Against string
-	Op      vkattn.Attention
-	Preset  *preset.Preset // where the op comes from, when it needs more than an op
+	Op      vkattn.Attention // of linear attention, the shape alone
+	Preset  *preset.Preset   // where the op comes from, when it needs more than an op
+	// Linear is linear attention of that shape, with the decays of a model; nil is softmax attention.
+	Linear *vkattn.Linear
+	Decays string
+	// BlockMask is a sparse pattern as the command's --block-mask has it, in blocks of 64 x 64; "" is none.
+	BlockMask string
 	// Tiled keeps the unfused baseline out: the case compares tiled runs with each other.
 	Tiled bool
 	// Whole refuses the unfused baseline where the whole score matrix does not fit in the device's memory.
@@ -29,6 +34,14 @@ func (c *Case) Path() string {
 		return c.Suite + "/" + c.Name
 	}
 	return c.Suite + "/" + c.Table + "/" + c.Name
+}
+
+// Problem is the op of the case.
+func (c *Case) Problem() vkattn.Op {
+	if c.Linear != nil {
+		return preset.Shaped(*c.Linear, c.Op)
+	}
+	return c.Op
 }
 
 // Suites are the names that Suite takes, and what they hold.
@@ -146,12 +159,9 @@ func windowed(suite, table string, op vkattn.Attention, sizes ...int) []Case {
 	return cases
 }
 
-// presets takes each layer of softmax attention at lengths up to the model's context, and at that if it is short.
+// presets takes each layer at lengths up to the model's context, and at that if it is short.
 func presets() (cases []Case) {
 	for _, p := range preset.All() {
-		if p.Linear != nil {
-			continue
-		}
 		lengths := []int{512, 2 << 10, 8 << 10}
 		if p.Context < 8<<10 {
 			lengths = append(lengths, p.Context)
@@ -162,12 +172,13 @@ func presets() (cases []Case) {
 				continue
 			}
 			seen[n] = true
-			op := p.Op
+			op := p.Shape()
 			op.Batch, op.SeqQ, op.SeqK = 1, n, n
 			if p.Rows > 0 {
 				op.SeqQ = p.Rows
 			}
-			cases = append(cases, Case{Suite: "presets", Name: p.Name + " " + Size(n), Op: op, Preset: &p})
+			cases = append(cases, Case{Suite: "presets", Name: p.Name + " " + Size(n), Op: op, Preset: &p,
+				Linear: p.Linear, Decays: p.Decays, BlockMask: p.Blocks})
 		}
 	}
 	return cases

@@ -24,7 +24,7 @@ func TestSuites(t *testing.T) {
 				t.Errorf("%s twice", c.Path())
 			}
 			paths[c.Path()] = true
-			if err := c.Op.Validate(); err != nil {
+			if err := c.Problem().Validate(); err != nil {
 				t.Errorf("%s: %v", c.Path(), err)
 			}
 			if c.Against != "" && !slices.ContainsFunc(cases, func(x Case) bool { return x.Table == c.Table && x.Name == c.Against }) {

@@ -49,13 +49,16 @@ func writeBenchstat(w io.Writer, records []Record) error {
 }
 
 // benchmarkName is Benchmark and then key=value parts, so that benchstat can group by each of them. What is in
-// no part of its own is in mask.
+// no part of its own is in mask, or in rule of linear attention.
 func benchmarkName(r *Record) string {
-	name := "BenchmarkAttention"
-	if r.Op == nil {
+	name, extra := "BenchmarkAttention", "mask"
+	if r.Op.Linear != nil {
+		name, extra = "BenchmarkLinear", "rule"
+	}
+	o := r.Op.Shape()
+	if o == nil {
 		return name + "/problem=" + nameWord(r.Problem) + "/kernel=" + nameWord(r.Report.Kernel)
 	}
-	o := r.Op
 	rest := r.Problem
 	if _, after, ok := strings.Cut(r.Problem, " "+o.TypeQ.String()); ok {
 		rest = strings.TrimSpace(strings.Replace(after, " causal", "", 1))
@@ -69,7 +72,7 @@ func benchmarkName(r *Record) string {
 		name += fmt.Sprintf("/tq=%d/tk=%d", o.TotalQ, o.TotalK)
 	}
 	if rest != "" {
-		name += "/mask=" + nameWord(rest)
+		name += "/" + extra + "=" + nameWord(rest)
 	}
 	return name + "/kernel=" + nameWord(r.Report.Kernel)
 }

@@ -82,8 +82,8 @@ var cache = column{"cache", false, func(r *Record) string { return Bytes(r.Cache
 func shownColumns(part []*Record) (shown []column) {
 	heads := map[int]bool{}
 	for _, r := range part {
-		if r.Op != nil && r.Table != "" {
-			heads[r.Op.HeadsK] = true
+		if o := r.Op.Shape(); o != nil && r.Table != "" {
+			heads[o.HeadsK] = true
 		}
 	}
 	for _, c := range columns {

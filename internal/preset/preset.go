@@ -26,6 +26,8 @@ type Preset struct {
 	Context int
 	// Global lists the tokens that see all and are seen by all.
 	Global []int32
+	// Blocks is the block mask, as --block-mask of the command has it: a sparse pattern in blocks of 64 x 64.
+	Blocks string
 	// ValueInKey says that values are the first ValueDim channels of the keys, in the same memory.
 	ValueInKey bool
 	// Layers says which layers of the model attend like this.
@@ -39,6 +41,17 @@ func (p Preset) Shape() vkattn.Attention {
 	}
 	l := p.Linear.Canonical()
 	return vkattn.Attention{HeadsQ: l.HeadsQ, HeadsK: l.HeadsK, HeadsV: l.HeadsV, HeadMap: l.HeadMap, HeadDim: l.HeadDim, ValueDim: l.ValueDim, Causal: l.Causal}
+}
+
+// Shaped is l with the sizes, heads, causal and, if it is set, the scale of a: the way back from Shape.
+func Shaped(l vkattn.Linear, a vkattn.Attention) vkattn.Linear {
+	l.Batch, l.HeadsQ, l.HeadsK, l.HeadsV, l.HeadMap = a.Batch, a.HeadsQ, a.HeadsK, a.HeadsV, a.HeadMap
+	l.SeqQ, l.SeqK, l.Packed, l.TotalQ, l.TotalK = a.SeqQ, a.SeqK, a.Packed, a.TotalQ, a.TotalK
+	l.HeadDim, l.ValueDim, l.Causal = a.HeadDim, a.ValueDim, a.Causal
+	if a.Scale.Set {
+		l.Scale = a.Scale
+	}
+	return l
 }
 
 // All lists the presets, related ones beside each other.

@@ -33,6 +33,9 @@ func TestTable(t *testing.T) {
 		if op.With.Has(vkattn.WithGlobal) != (p.Global != nil) {
 			t.Errorf("%s: Global and With disagree", p.Name)
 		}
+		if op.With.Has(vkattn.WithBlocks) != (p.Blocks != "") {
+			t.Errorf("%s: Blocks and With disagree", p.Name)
+		}
 		got, err := preset.Find(strings.ToUpper(p.Name))
 		if err != nil || got.Name != p.Name {
 			t.Errorf("Find(%s) = %v, %v", p.Name, got.Name, err)
@@ -53,6 +56,12 @@ func TestFacts(t *testing.T) {
 	}
 	if s := find("gemma2-9b").Canonical().Scale.Value; s != 1.0/16 {
 		t.Errorf("Gemma 2 scale is %v, want 256^-0.5", s)
+	}
+	if s := find("phi3-small").Scale.Value; s != 1.0/128 {
+		t.Errorf("Phi-3-small scale is %v, want 1/128: its configuration scales by the head size itself", s)
+	}
+	if w := find("mistral-7b").Window; w != (vkattn.Window{Left: vkattn.Tokens(4095), Right: vkattn.Tokens(0)}) {
+		t.Errorf("Mistral window is %v, want 4095 to the left", w)
 	}
 	if w := find("gpt-oss-20b").Window; w.Left != vkattn.Tokens(127) {
 		t.Errorf("gpt-oss window is %v, want 127 to the left", w)

@@ -17,6 +17,9 @@ var table = []Preset{
 	{Name: "mistral-7b", Text: "Mistral 7B v0.1, window 4096", Op: sliding(causal(32, 8, 128), 4096), Context: 32768, Layers: "all 32"},
 	{Name: "qwen3-8b", Text: "Qwen3 8B", Op: causal(32, 8, 128), Context: 40960, Layers: "all 36"},
 	{Name: "phi3-mini", Text: "Phi-3 mini 4k, window 2047", Op: sliding(causal(32, 32, 96), 2047), Context: 4096, Layers: "all 32"},
+	{Name: "phi3-small", Text: "Phi-3 small 8k, sparse layer: the last 16 blocks of 64 and every eighth before, other ones in each head; scale 1/128",
+		Op: blocks(scaled(causal(32, 8, 128), 1.0/128)), Blocks: "blocksparse", Context: 8192, Layers: "16 of 32, from the first"},
+	{Name: "phi3-small-dense", Text: "Phi-3 small 8k, dense layer: scale 1/128", Op: scaled(causal(32, 8, 128), 1.0/128), Context: 8192, Layers: "16 of 32, from the second"},
 	{Name: "gpt2", Text: "GPT-2 small", Op: causal(12, 12, 64), Context: 1024, Layers: "all 12"},
 	{Name: "bert-base", Text: "BERT base, bidirectional", Op: full(12, 12, 64), Context: 512, Layers: "all 12"},
 	{Name: "gemma2-9b", Text: "Gemma 2 9B, sliding layer: window 4096, softcap 50", Op: sliding(capped(causal(16, 8, 256), 50), 4096), Context: 8192, Layers: "21 of 42, from the first"},
@@ -26,6 +29,7 @@ var table = []Preset{
 	{Name: "deepseek-v3-mla", Text: "DeepSeek-V3, MLA prefill: 128 heads, keys 192, values 128", Op: mla(128, 192, 128), Context: 163840, Layers: "all 61"},
 	{Name: "deepseek-v3-mla-decode", Text: "DeepSeek-V3, MLA decode, absorbed: one latent head, keys 576, values 512", Op: mla(1, 576, 512), Rows: 1, Context: 163840, ValueInKey: true, Layers: "all 61"},
 	{Name: "longformer-base", Text: "Longformer base: 256 keys to each side, first token global", Op: both(full(12, 12, 64), 256), Context: 4096, Global: []int32{0}, Layers: "all 12"},
+	{Name: "bigbird-base", Text: "BigBird base: blocks of 64, three random ones for each row block and head", Op: blocks(full(12, 12, 64)), Blocks: "bigbird", Context: 4096, Layers: "all 12"},
 	{Name: "whisper-large-v3", Text: "Whisper large v3, encoder", Op: full(20, 20, 64), Context: 1500, Layers: "all 32 of the encoder"},
 	{Name: "vit-h14", Text: "ViT-H/14: head size 80", Op: full(16, 16, 80), Context: 257, Layers: "all 32"},
 	{Name: "retnet", Text: "RetNet 1.3B, retention: values twice as wide as keys", Linear: &vkattn.Linear{HeadsQ: 8, HeadDim: 256, ValueDim: 512, Causal: true, Decay: vkattn.DecayHead},
@@ -58,6 +62,17 @@ func sliding(a vkattn.Attention, w int) vkattn.Attention {
 func both(a vkattn.Attention, w int) vkattn.Attention {
 	a.Window = vkattn.Window{Left: vkattn.Tokens(w), Right: vkattn.Tokens(w)}
 	a.With |= vkattn.WithGlobal
+	return a
+}
+
+// blocks is a layer whose preset has a block mask.
+func blocks(a vkattn.Attention) vkattn.Attention {
+	a.With |= vkattn.WithBlocks
+	return a
+}
+
+func scaled(a vkattn.Attention, scale float64) vkattn.Attention {
+	a.Scale = vkattn.Num(scale)
 	return a
 }
 

@@ -20,6 +20,8 @@ type panel struct {
 	axis  string
 	items []entry
 	x     func(*bench.Record) int
+	// variants has more than one name where linear attention is drawn beside softmax attention, in the order of their lines.
+	variants []string
 }
 
 // panels groups the measured records of a table. A group of one length has nothing to draw.
@@ -35,16 +37,29 @@ func panels(part []entry) []panel {
 		}
 		all[n].items = append(all[n].items, e)
 	}
+	beside := map[string]bool{} // shapes that linear attention has too
 	for _, e := range part {
-		if !e.Measured() || e.Op == nil || e.who == nil || e.Median() <= 0 || e.Op.SeqK <= 0 || e.Memory() <= 0 {
+		if drawn := e.drawable(); drawn && e.Op.Linear != nil {
+			beside[shape(e.Record)] = true
+		}
+	}
+	for _, e := range part {
+		if !e.drawable() {
 			continue
 		}
+		keys := func(r *bench.Record) int { return r.Op.Shape().SeqK }
 		if e.Against == "all keys" || e.Case == "all keys" {
-			add("window", panel{title: "Window over " + bench.Size(e.Op.SeqK) + " keys", axis: "keys that a row sees at most", x: windowOf}, e)
+			add("window", panel{title: "Window over " + bench.Size(keys(e.Record)) + " keys", axis: "keys that a row sees at most", x: windowOf}, e)
 			continue
 		}
-		title := kind(e.Record)
-		add(title, panel{title: title, axis: "keys", x: func(r *bench.Record) int { return r.Op.SeqK }}, e)
+		title := shape(e.Record)
+		if !beside[title] {
+			title = strings.Join(append([]string{title}, extras(e.Record)...), ", ")
+		}
+		add(title, panel{title: title, axis: "keys", x: keys}, e)
+	}
+	for i := range all {
+		all[i].name(beside[all[i].title])
 	}
 	return slices.DeleteFunc(all, func(p panel) bool {
 		for _, e := range p.items {
@@ -56,17 +71,39 @@ func panels(part []entry) []panel {
 	})
 }
 
-// windowOf is the number of keys that a row of a causal problem sees at most.
-func windowOf(r *bench.Record) int {
-	if w := r.Op.Window; w.Left.Set {
-		return min(w.Left.N+1, r.Op.SeqK)
-	}
-	return r.Op.SeqK
+// drawable says whether there is a point to draw.
+func (e entry) drawable() bool {
+	o := e.Op.Shape()
+	return e.Measured() && o != nil && e.who != nil && e.Median() > 0 && o.SeqK > 0 && e.Memory() > 0
 }
 
-// kind is the problem without its lengths, in words.
-func kind(r *bench.Record) string {
-	o := r.Op
+// name lists the variants of a panel that has some; one alone is a part of the title.
+func (p *panel) name(some bool) {
+	if !some {
+		return
+	}
+	for _, e := range p.items {
+		if v := variant(e.Record); !slices.Contains(p.variants, v) {
+			p.variants = append(p.variants, v)
+		}
+	}
+	if len(p.variants) == 1 {
+		p.title, p.variants = p.title+", "+p.variants[0], nil
+	}
+}
+
+// windowOf is the number of keys that a row of a causal problem sees at most.
+func windowOf(r *bench.Record) int {
+	o := r.Op.Shape()
+	if w := o.Window; w.Left.Set {
+		return min(w.Left.N+1, o.SeqK)
+	}
+	return o.SeqK
+}
+
+// shape is heads and sizes of a problem without its lengths, in words.
+func shape(r *bench.Record) string {
+	o := r.Op.Shape()
 	heads := fmt.Sprintf("%d heads", o.HeadsQ)
 	if o.HeadsQ == 1 {
 		heads = "one head"
@@ -85,28 +122,68 @@ func kind(r *bench.Record) string {
 		}
 		parts = append([]string{rows}, parts...)
 	}
-	// What follows the type in the problem's name are its masks and extras.
-	if _, rest, ok := strings.Cut(r.Problem, " "+o.TypeQ.String()); ok && strings.TrimSpace(rest) != "" {
-		parts = append(parts, strings.Fields(rest)...)
-	}
 	return strings.Join(parts, ", ")
 }
 
-// series are the points of one contestant, by x, each x once.
-func (p *panel) series() (order []*contestant, of map[*contestant][]*bench.Record) {
-	of = map[*contestant][]*bench.Record{}
+// extras are the masks and the like of a problem: what follows the type in its name.
+func extras(r *bench.Record) []string {
+	_, rest, _ := strings.Cut(r.Problem, " "+r.Op.Shape().TypeQ.String())
+	return strings.Fields(rest)
+}
+
+// variant is what a problem does, in words.
+func variant(r *bench.Record) string {
+	kind := "softmax"
+	if r.Op.Linear != nil {
+		kind = "linear"
+	}
+	return strings.Join(append([]string{kind}, extras(r)...), " ")
+}
+
+// series is one line of a panel: a contestant, and one of the panel's variants.
+type series struct {
+	who     *contestant
+	variant int
+}
+
+// series are the points of each line, by x, each x once.
+func (p *panel) series() (order []series, of map[series][]*bench.Record) {
+	of = map[series][]*bench.Record{}
 	for _, e := range p.items {
-		if of[e.who] == nil {
-			order = append(order, e.who)
+		s := series{e.who, max(slices.Index(p.variants, variant(e.Record)), 0)}
+		if of[s] == nil {
+			order = append(order, s)
 		}
-		of[e.who] = append(of[e.who], e.Record)
+		of[s] = append(of[s], e.Record)
 	}
-	for c, list := range of {
+	for s, list := range of {
 		slices.SortStableFunc(list, func(a, b *bench.Record) int { return cmp.Compare(p.x(a), p.x(b)) })
-		of[c] = slices.CompactFunc(list, func(a, b *bench.Record) bool { return p.x(a) == p.x(b) })
+		of[s] = slices.CompactFunc(list, func(a, b *bench.Record) bool { return p.x(a) == p.x(b) })
 	}
-	slices.SortFunc(order, func(a, b *contestant) int { return cmp.Compare(a.index, b.index) })
+	slices.SortFunc(order, func(a, b series) int {
+		return cmp.Or(cmp.Compare(a.who.index, b.who.index), cmp.Compare(a.variant, b.variant))
+	})
 	return order, of
+}
+
+// contestants are those of some lines, each once.
+func contestants(order []series) (all []*contestant) {
+	for _, s := range order {
+		if !slices.Contains(all, s.who) {
+			all = append(all, s.who)
+		}
+	}
+	return all
+}
+
+// dashes tells the lines of variants apart, as colours do contestants; the first is a whole line.
+var dashes = [][]vg.Length{nil, {vg.Points(6), vg.Points(3)}, {vg.Points(2), vg.Points(2)}, {vg.Points(8), vg.Points(2), vg.Points(2), vg.Points(2)}}
+
+// nameVariants says on the plot itself which line is which variant.
+func (p *panel) nameVariants(pl *plot.Plot) {
+	for i, name := range p.variants {
+		pl.Legend.Add(name, &plotter.Line{LineStyle: draw.LineStyle{Color: softColour, Width: vg.Points(1.2), Dashes: dashes[i%len(dashes)]}})
+	}
 }
 
 func (p *panel) lengths() []float64 {
@@ -127,6 +204,7 @@ func (p panel) timeFigure(section string) figure {
 			pl := newPlot(sentence(p.title), p.axis, "median time")
 			pl.Add(grid())
 			var y span
+			p.nameVariants(pl)
 			for _, c := range order {
 				pts := &timed{}
 				for _, r := range of[c] {
@@ -134,9 +212,9 @@ func (p panel) timeFigure(section string) figure {
 					y.add(pts.low(pts.Len() - 1))
 					y.add(pts.high(pts.Len() - 1))
 				}
-				pl.Add(drawn(pts, c.index)...)
+				pl.Add(drawn(pts, c)...)
 				if bars, err := plotter.NewYErrorBars(pts); err == nil {
-					bars.LineStyle = line(c.index)
+					bars.LineStyle = line(c.who.index)
 					bars.LineStyle.Width, bars.CapWidth = vg.Points(0.8), vg.Points(4)
 					pl.Add(bars)
 				}
@@ -145,7 +223,7 @@ func (p panel) timeFigure(section string) figure {
 			lengthAxis(&pl.X, p.lengths())
 			return pl
 		},
-		legend: legend(order, nil),
+		legend: legend(contestants(order), nil),
 	}
 }
 
@@ -182,6 +260,7 @@ func (p panel) memoryFigure(section string) figure {
 			pl.Add(grid())
 			var y span
 			least := map[float64]float64{}
+			p.nameVariants(pl)
 			for _, c := range order {
 				var pts plotter.XYs
 				for _, r := range of[c] {
@@ -191,14 +270,14 @@ func (p panel) memoryFigure(section string) figure {
 					y.add(float64(r.Memory()))
 					y.add(least[x])
 				}
-				pl.Add(drawn(pts, c.index)...)
+				pl.Add(drawn(pts, c)...)
 			}
 			pl.Add(dashed(least))
 			bytesAxis(&pl.Y, y)
 			lengthAxis(&pl.X, p.lengths())
 			return pl
 		},
-		legend: legend(order, dashed(map[float64]float64{1: 1, 2: 2})),
+		legend: legend(contestants(order), dashed(map[float64]float64{1: 1, 2: 2})),
 	}
 }
 
@@ -223,12 +302,13 @@ func dashed(y map[float64]float64) *plotter.Line {
 }
 
 // drawn is a line with marks; one point is a mark.
-func drawn(pts plotter.XYer, index int) []plot.Plotter {
+func drawn(pts plotter.XYer, of series) []plot.Plotter {
 	l, s, err := plotter.NewLinePoints(pts)
 	if err != nil {
 		return nil
 	}
-	l.LineStyle, s.GlyphStyle = line(index), glyph(index)
+	l.LineStyle, s.GlyphStyle = line(of.who.index), glyph(of.who.index)
+	l.LineStyle.Dashes = dashes[of.variant%len(dashes)]
 	return []plot.Plotter{l, s}
 }
 

@@ -239,6 +239,50 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+// TestLinearBeside: linear attention is in the same plot of time against length as softmax attention of its shape, each kind with
+// lines of its own, and elsewhere alone.
+func TestLinearBeside(t *testing.T) {
+	softmax := vkattn.Attention{Batch: 1, HeadsQ: 2, HeadDim: 64, Causal: true}
+	linear := vkattn.Linear{Batch: 1, HeadsQ: 2, HeadDim: 64, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum}
+	var all []bench.Record
+	for i := range 3 {
+		softmax.SeqQ, softmax.SeqK, linear.SeqQ = 1024<<i, 1024<<i, 1024<<i
+		wide := linear
+		wide.HeadDim = 128
+		for _, m := range machines[2:] {
+			for n, op := range []vkattn.Op{softmax, linear, wide} {
+				w := vkattn.Work{Pairs: 1 << 20, FLOPs: 1e9, Bytes: 1 << 20}
+				s := bench.Series{Samples: []bench.Sample{{Wall: time.Duration(1+i+3*n) * time.Millisecond}}}
+				all = append(all, bench.NewRecord(op, m.asked, vkattn.Report{Info: vkattn.Info{Backend: m.backend, Device: m.device}, Kernel: m.kernel, Work: w}, nil, &s))
+			}
+		}
+	}
+	r, err := New([]bench.File{{Name: "x", Records: all}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.sections); n != 1 || len(r.sections[0].time) != 2 {
+		t.Fatalf("%d sections, %d plots of time in the first, want 1 and 2", n, len(r.sections[0].time))
+	}
+	for i, want := range []struct{ has, not string }{{">softmax causal<", "head size 128"}, {"head size 128, linear elu causal norm-sum", ">softmax causal<"}} {
+		f := r.sections[0].time[i]
+		svg, err := f.svg()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(svg)
+		if i == 0 && (!strings.Contains(text, ">linear elu causal norm-sum<") || strings.Count(text, "stroke-dasharray") < 3) {
+			t.Errorf("linear attention has no lines of its own in %s", text)
+		}
+		if !strings.Contains(text, want.has) || strings.Contains(text, want.not) {
+			t.Errorf("plot %d lacks %q or has %q:\n%s", i, want.has, want.not, text)
+		}
+		if _, err := f.png(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestHostileRecords: records that came through Read but make no sense do not break the drawing.
 func TestHostileRecords(t *testing.T) {
 	cases, _ := bench.Suite("fa", true)
@@ -246,9 +290,9 @@ func TestHostileRecords(t *testing.T) {
 	var all []bench.Record
 	for i := range 30 {
 		x := r
-		op := *r.Op
+		op := *r.Op.Attention
 		op.SeqK = 1 + i%7
-		x.Op = &op
+		x.Op.Attention = &op
 		switch i % 5 {
 		case 0:
 			x.Samples = []bench.Sample{{Device: 1, Wall: 1}}

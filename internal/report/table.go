@@ -99,8 +99,8 @@ func (s *section) table() (head []headCell, rows []tableRow) {
 	for _, e := range s.entries {
 		if e.Missing() == "" {
 			shown = append(shown, e)
-			if e.Op != nil {
-				heads[e.Op.HeadsK] = true
+			if o := e.Op.Shape(); o != nil {
+				heads[o.HeadsK] = true
 			}
 		}
 	}
