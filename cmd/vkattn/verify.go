@@ -31,7 +31,7 @@ func newVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that a device computes every option right",
-		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, and linear
+		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, rotary positions, and linear
 attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
@@ -198,6 +198,9 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 		}
 		for _, c := range attntest.LinearCases() {
 			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })
+		}
+		for n, c := range attntest.RopeCases() {
+			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyRopeCase(ctx, b, c, o) })
 		}
 		if len(cases) == 0 {
 			return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)
