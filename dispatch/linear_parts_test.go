@@ -10,6 +10,9 @@ import (
 
 // TestLinearParts: keys in parts that are computed side by side give the same as one after the other.
 func TestLinearParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many problems: runs without -short")
+	}
 	for _, splits := range []int{2, 7, 16} {
 		cfg := lowered(nil)
 		cfg.Splits = splits

@@ -31,6 +31,9 @@ func linearResults(a *vkattn.Args) [2][]float32 {
 
 // TestLinearSlices: neither a budget of nothing nor a device that binds little changes a bit.
 func TestLinearSlices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many problems: runs without -short")
+	}
 	whole := open(t, lowered(nil))
 	hurry := lowered(nil)
 	hurry.Budget = time.Nanosecond

@@ -252,7 +252,9 @@ func compareFile(pr *problem, out, lse []float32) (*bench.Check, error) {
 	op := pr.op.Canonical()
 	allowed := map[tensorio.DType]float64{tensorio.F16: 2e-3, tensorio.BF16: 2e-2}[pr.wantOut.DType]
 	if allowed == 0 {
-		allowed = tolerance
+		if allowed = tolerance; pr.linear != nil {
+			allowed = linearTolerance
+		}
 	}
 	if pr.wantOut.Elements() != len(out) {
 		return nil, usagef("%s of %s is %v, but the problem gives %d elements; --expect none leaves it out", pr.wantOut.Name, pr.wantFrom, pr.wantOut.Shape, len(out))

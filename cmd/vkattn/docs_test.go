@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestDocsFlags: every vkattn command in the pages about measuring has flags that exist.
+// TestDocsFlags: every vkattn command in these pages has flags that exist.
 func TestDocsFlags(t *testing.T) {
 	_, root := readme(t)
-	for _, name := range []string{"benchmarks.md", "fleet.md"} {
+	for _, name := range []string{"benchmarks.md", "fleet.md", "linear-and-sparse.md"} {
 		page, err := os.ReadFile(filepath.Join(root, "docs", name))
 		if err != nil {
 			t.Fatal(err)

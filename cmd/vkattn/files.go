@@ -80,7 +80,8 @@ var namesOf = map[string][]string{
 	"slopes": {"slopes", "alibi_slopes"}, "sinks": {"sinks", "sink_logits"},
 	"cu-seqlens-q": {"cu_seqlens_q"}, "cu-seqlens-k": {"cu_seqlens_k"},
 	"key-lengths": {"key_lengths", "seqlens_k", "nonpad_kv_seqlen"},
-	"out":         {"out", "o", "O", "output", "Y"}, "lse": {"lse"},
+	"decay":       {"decay", "g"}, "beta": {"beta"}, "projection": {"projection"}, "state": {"state_in", "past_state"},
+	"out": {"out", "o", "O", "output", "Y"}, "lse": {"lse"},
 }
 
 // fromFiles reads the problem from files. What a flag says wins over what a file has.
@@ -122,6 +123,9 @@ func (p *problemFlags) fromFiles(s spec) (*problem, error) {
 	}
 	if err := p.adopt(pr, &s, arrays); err != nil {
 		return nil, err
+	}
+	if s.linear != nil {
+		return pr, p.linearFromFiles(pr, s, arrays)
 	}
 	if err := p.extras(pr, s, files); err != nil {
 		return nil, err
@@ -199,7 +203,7 @@ func (p *problemFlags) adopt(pr *problem, s *spec, arrays map[string]*tensorio.A
 		*op = s.op
 		op.TotalQ, op.TotalK = a.Q.Shape[2], a.K.Shape[2]
 	}
-	if n := arrays["key-lengths"]; n != nil && !p.given("key-lengths") {
+	if n := arrays["key-lengths"]; n != nil && !p.given("key-lengths") && s.linear == nil {
 		lengths, err := n.Int32s()
 		if err != nil {
 			return err

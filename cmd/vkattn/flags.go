@@ -90,7 +90,7 @@ func (p *problemFlags) register(cmd *cobra.Command, files, lists bool) {
 	p.registerLinear(cmd)
 	group(cmd, "Data", func(f *pflag.FlagSet) {
 		if files {
-			f.StringVar(&p.in, "in", "", "`FILE` (.npz, .safetensors) with q, k, v, and mask, bias, sinks, ... if it has them")
+			f.StringVar(&p.in, "in", "", "`FILE` (.npz, .safetensors) with q, k, v, and mask, bias, sinks, ... if it has them; with --linear decay, beta, projection and state_in")
 			f.StringVar(&p.q, "q", "", "queries: `FILE[:NAME]`")
 			f.StringVar(&p.k, "k", "", "keys: `FILE[:NAME]`")
 			f.StringVar(&p.v, "v", "", "values: `FILE[:NAME]`")

@@ -162,11 +162,9 @@ func (p *problemFlags) generateLinear(s spec) (*problem, error) {
 	a.K = pr.tensor(k, b, c.HeadsK, sk, c.HeadDim)
 	a.V = pr.tensor(p.randn("v", b*c.HeadsV*sk*c.ValueDim), b, c.HeadsV, sk, c.ValueDim)
 	if c.Features > 0 {
-		w, err := vkattn.FavorProjection(c.Features, c.HeadDim, p.seed, vkattn.FavorOrthogonal)
-		if err != nil {
+		if err := p.projection(pr, nil); err != nil {
 			return nil, err
 		}
-		a.Projection = vkattn.BHSD(vkattn.Float32s(w), 1, 1, c.Features, c.HeadDim)
 	}
 	states := c.States()
 	switch c.Decay {
@@ -240,7 +238,11 @@ func (pr *problem) linearOutputs() (out []float32, args vkattn.Args) {
 	out = make([]float32, s[0]*heads*s[2]*dv)
 	args.Out = view(vkattn.Float32s(out), pr.layout, s[0], heads, s[2], dv)
 	if pr.linear.StateOut {
-		n := args.StateIn.Shape
+		sequences := s[0]
+		if pr.linear.Packed {
+			sequences = len(args.CuSeqQ) - 1
+		}
+		n := pr.linear.StateShape(sequences)
 		args.StateOut = vkattn.BHSD(vkattn.Float32s(make([]float32, n[0]*n[1]*n[2]*n[3])), n[0], n[1], n[2], n[3])
 	}
 	return out, args

@@ -31,9 +31,6 @@ func (p *problemFlags) build() (*problem, error) {
 		return nil, err
 	}
 	s := specs[0]
-	if s.linear != nil && (p.in != "" || p.q != "" || p.k != "" || p.v != "") {
-		return nil, usagef("--linear makes its tensors up: --in, --q, --k and --v are for softmax attention")
-	}
 	if p.in != "" || p.q != "" || p.k != "" || p.v != "" {
 		return p.fromFiles(s)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
+	"github.com/vkattn/vkattn/internal/tensorio"
 )
 
 func TestGuessLayout(t *testing.T) {
@@ -96,6 +97,70 @@ func TestRowError(t *testing.T) {
 	inf32 := float64(math.Inf(-1))
 	if lseError(inf32, inf32) != 0 || lseError(0, inf32) != math.MaxFloat64 || math.Abs(lseError(101, 100)-0.01) > 1e-12 {
 		t.Error("lseError")
+	}
+}
+
+// TestPerToken: numbers of tokens are found at the same place as the tokens' vectors, in every layout.
+func TestPerToken(t *testing.T) {
+	const batch, heads, tokens = 2, 3, 5
+	for _, c := range []struct {
+		layout string
+		shape  []int // without the last axis
+		at     func(b, h, s int) int
+	}{
+		{"bhsd", []int{batch, heads, tokens}, func(b, h, s int) int { return (b*heads+h)*tokens + s }},
+		{"bshd", []int{batch, tokens, heads}, func(b, h, s int) int { return (b*tokens+s)*heads + h }},
+		{"thd", []int{tokens, heads}, func(_, h, s int) int { return s*heads + h }},
+		{"hsd", []int{heads, tokens}, func(_, h, s int) int { return h*tokens + s }},
+		{"sd", []int{tokens}, func(_, _, s int) int { return s }},
+	} {
+		axes := len(c.shape) + 1
+		for _, last := range []int{0, 1, 4} { // 0: the axis is missing
+			shape, size := slices.Clone(c.shape), max(last, 1)
+			if last > 0 {
+				shape = append(shape, last)
+			}
+			n := size
+			for _, x := range c.shape {
+				n *= x
+			}
+			data := make([]float32, n)
+			for i := range data {
+				data[i] = float32(i)
+			}
+			x, err := asPerToken(tensorio.NewFloat32("g", shape, data), c.layout, axes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := x.Mem.(*vkattn.Host).Float32s()
+			for b := range x.Shape[0] {
+				for h := range x.Shape[1] {
+					for s := range x.Shape[2] {
+						if at := x.Index(b, h, s, size-1); got[at] != float32(c.at(b, h, s)*size+size-1) {
+							t.Errorf("%s, last axis %d: (%d, %d, %d) is number %d", c.layout, last, b, h, s, at)
+						}
+					}
+				}
+			}
+		}
+		if _, err := asPerToken(tensorio.NewFloat32("g", append([]int{1, 1}, c.shape...), make([]float32, 30)), c.layout, axes); err == nil {
+			t.Errorf("%s: too many axes were taken", c.layout)
+		}
+	}
+}
+
+func TestPositions(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []int32 // nil is an error
+	}{
+		{"0,5", []int32{0, 5}}, {"0-3,9", []int32{0, 1, 2, 3, 9}}, {"-3", []int32{-3}}, {"7-7", []int32{7}}, {"2147483646-2147483647", []int32{2147483646, 2147483647}},
+		{"5-1", nil}, {"0-2147483647", nil}, {"-5--3", nil}, {"1-", nil}, {"x", nil}, {"1,,2", nil},
+	} {
+		got, err := positions("global", c.text)
+		if !slices.Equal(got, c.want) || (err == nil) != (c.want != nil) {
+			t.Errorf("%s: %v, %v", c.text, got, err)
+		}
 	}
 }
 

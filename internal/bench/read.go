@@ -166,10 +166,12 @@ func (r *Record) accept() error {
 		&r.Build.Version, &r.Build.Commit, &r.Build.Go, &r.Build.OS, &r.Build.Arch} {
 		*text = printable(*text)
 	}
-	ratio := r.Ratio
 	r.derive()
-	if r.Ratio = ratio; !(ratio >= 0) {
+	if !(r.Ratio >= 0) {
 		r.Ratio = 0
+	}
+	if !(r.Density > 0 && r.Density <= maxFLOPs) {
+		r.Density = 0
 	}
 	return nil
 }

@@ -66,6 +66,11 @@ type Record struct {
 	Clock    string  `json:"clock"`     // "device" or "wall": which median the rates and Ratio use
 	Ratio    float64 `json:"ratio"`     // time over the time that it is compared with; below 1 is faster; 0 is unknown
 
+	// Density is the visible pairs over those of the case that it is compared with, where both are softmax attention and
+	// differ in that; 0 elsewhere.
+	// Ratio over Density is 1 where time goes with the pairs.
+	Density float64 `json:"density,omitempty"`
+
 	Roofs *vkattn.Roofs `json:"roofs,omitempty"` // of the device; nil when they were not measured
 	Roof  *Roof         `json:"roof,omitempty"`  // the one that binds
 
@@ -182,16 +187,15 @@ func (r *Record) Name() string {
 // measured contestant of its own case.
 func SetRatios(records []Record) {
 	type key struct{ label, suite, table, name, problem, asked string }
-	first := map[key]time.Duration{}
+	first := map[key]*Record{}
 	for i := range records {
 		r := &records[i]
-		m := r.Median()
-		if !r.Measured() || m <= 0 {
+		if !r.Measured() || r.Median() <= 0 {
 			continue
 		}
 		for _, k := range []key{{r.Label, r.Suite, r.Table, r.Case, r.Problem, ""}, {r.Label, r.Suite, r.Table, r.Case, "", r.Asked}} {
-			if first[k] == 0 {
-				first[k] = m
+			if first[k] == nil {
+				first[k] = r
 			}
 		}
 	}
@@ -201,9 +205,28 @@ func SetRatios(records []Record) {
 		if r.Against != "" {
 			base = first[key{r.Label, r.Suite, r.Table, r.Against, "", r.Asked}]
 		}
-		r.Ratio = 0
-		if m := r.Median(); base > 0 && m > 0 && r.Measured() {
-			r.Ratio = float64(m) / float64(base)
-		}
+		r.compareWith(base)
 	}
+}
+
+// compareWith sets Ratio and Density; base may be nil.
+func (r *Record) compareWith(base *Record) {
+	r.Ratio, r.Density = 0, 0
+	if base == nil || !r.Measured() || r.Median() <= 0 {
+		return
+	}
+	r.Ratio = float64(r.Median()) / float64(base.Median())
+	mine, all := r.Report.Work, base.Report.Work
+	if r.Against != "" && mine.Exact && all.Exact && mine.Pairs > 0 && all.Pairs > 0 && mine.Pairs != all.Pairs && r.Op.Attention != nil && base.Op.Attention != nil {
+		r.Density = float64(mine.Pairs) / float64(all.Pairs)
+	}
+}
+
+// PerPair is the time of a pair over that of the case which it is compared with: Ratio over Density, 0 where either is
+// unknown.
+func (r *Record) PerPair() float64 {
+	if r.Density <= 0 {
+		return 0
+	}
+	return r.Ratio / r.Density
 }

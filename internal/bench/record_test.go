@@ -111,6 +111,34 @@ func TestRatiosAgainst(t *testing.T) {
 	}
 }
 
+// TestDensity: a sparse case has the share of the pairs of the case that it is against, and the table has what a pair costs.
+func TestDensity(t *testing.T) {
+	record := func(name, against string, op vkattn.Op, pairs int64, exact bool, s time.Duration) Record {
+		r := NewRecord(op, "gpu", vkattn.Report{Work: vkattn.Work{Pairs: pairs, Exact: exact}}, nil, &Series{Samples: []Sample{{Wall: s * time.Second}}})
+		r.Suite, r.Case, r.Against = "s", name, against
+		return r
+	}
+	linear := vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 4, HeadDim: 4}
+	all := []Record{record("all", "", testOp, 1000, true, 8), record("sparse", "all", testOp, 100, true, 2), record("same", "all", testOp, 1000, true, 4),
+		record("linear", "all", linear, 500, true, 1), record("unknown", "all", testOp, 100, false, 2), record("orphan", "nobody", testOp, 100, true, 2)}
+	SetRatios(all)
+	for i, want := range []float64{0, 0.1, 0, 0, 0, 0} {
+		if all[i].Density != want {
+			t.Errorf("%s: density %v, want %v", all[i].Case, all[i].Density, want)
+		}
+	}
+	if all[1].PerPair() != 2.5 || all[0].PerPair() != 0 {
+		t.Errorf("%v and %v per pair", all[1].PerPair(), all[0].PerPair())
+	}
+	if md := write(t, "md", all); !regexp.MustCompile(`ratio \| density \| ratio/density \|`).MatchString(md) || !regexp.MustCompile(`0.250 \| +0.100 \| +2.50 \|`).MatchString(md) {
+		t.Errorf("no density in\n%s", md)
+	}
+	back, err := Read(strings.NewReader(write(t, "json", all)), "f")
+	if err != nil || back[1].Density != 0.1 {
+		t.Errorf("%v %v", back[1].Density, err)
+	}
+}
+
 func write(t *testing.T, format string, r []Record) string {
 	t.Helper()
 	var b strings.Builder

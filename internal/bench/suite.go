@@ -50,7 +50,7 @@ var Suites = []struct{ Name, Text string }{
 	{"llama", "Llama 3.1 8B and 70B: prefill of 512 to 32k tokens, and one row over 1 to 128k keys"},
 	{"window", "sliding windows of 128 to 4096 keys against all keys, over 4k, 16k and 64k tokens"},
 	{"presets", "the layers of 'vkattn bench --preset list' at 512, 2k and 8k tokens"},
-	{"seed", "unfused against tiled attention at 4k, 16k, 128k and 200k tokens; MHA, GQA-8 and MQA; windows of 512 to 4096 against all keys"},
+	{"seed", "unfused against tiled attention at 4k, 16k, 128k and 200k tokens; MHA, GQA-8 and MQA; windows of 512 to 4096 against all keys; linear against softmax attention up to 1000k tokens; sparse patterns against all pairs"},
 }
 
 // Suite lists the cases of a suite. quick makes the grid of fa smaller, which all of whose problems would otherwise
@@ -185,7 +185,8 @@ func presets() (cases []Case) {
 }
 
 // seed has the comparisons that made tiled attention known: what the score matrix costs, what shared key heads
-// save, what a window saves. One head where all of it has to fit in a small machine.
+// save, what windows and sparse patterns save, where linear attention overtakes. One head where all of it has to fit in a
+// small machine.
 func seed() (cases []Case) {
 	for _, n := range []int{4 << 10, 16 << 10, 128 << 10, 200 << 10} {
 		cases = append(cases, Case{Suite: "seed", Table: "unfused and tiled", Name: Size(n) + " tokens", Op: attention(1, 1, 1, n, n, 128), Whole: true})
@@ -210,6 +211,51 @@ func seed() (cases []Case) {
 	}
 	for _, n := range []int{4 << 10, 16 << 10} {
 		cases = append(cases, windowed("seed", "windows over "+Size(n)+" tokens", attention(1, 1, 1, n, n, 128), 512, 1024, 2048, 4096)...)
+	}
+	cases = append(cases, linearCases()...)
+	for _, n := range []int{4 << 10, 16 << 10} {
+		cases = append(cases, patternCases(n)...)
+	}
+	return cases
+}
+
+// linearCases sets linear attention, normalised with elu+1 and with the decay of RetNet's first head, beside causal
+// softmax attention of the same length.
+func linearCases() (cases []Case) {
+	for _, n := range []int{4 << 10, 16 << 10, 128 << 10, 1000 << 10} {
+		softmax := Case{Suite: "seed", Table: "linear and softmax attention", Name: "softmax " + Size(n), Op: attention(1, 1, 1, n, n, 64), Whole: true}
+		softmax.Op.Causal = true
+		cases = append(cases, softmax)
+		for _, l := range []struct {
+			name, decays string
+			op           vkattn.Linear
+		}{{"elu", "", vkattn.Linear{Map: vkattn.MapELU, Norm: vkattn.NormSum, Scale: vkattn.Num(1)}}, {"retnet", "retnet", vkattn.Linear{Decay: vkattn.DecayHead}}} {
+			c := softmax
+			c.Name, c.Against, c.Whole, c.Linear, c.Decays = l.name+" "+Size(n), softmax.Name, false, &l.op, l.decays
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+// patternCases sets sparse patterns, each a block mask, beside all pairs, and the causal ones beside all causal pairs.
+func patternCases(n int) (cases []Case) {
+	const all, causal = "all pairs", "all causal pairs"
+	for _, p := range []struct{ name, against, mask string }{
+		{all, "", ""}, {causal, "", ""},
+		{"window 512", causal, "window:window=511,0"},
+		{"Longformer 512 + 64 global", all, "longformer:window=256,256:global=0-63"},
+		{"BigBird 64 x 3", all, "bigbird"},
+		{"strided 128", causal, "strided:stride=128"},
+		{"StreamingLLM 4 + 1020", causal, "streaming:sink-tokens=4:window=1019,0"},
+	} {
+		c := Case{Suite: "seed", Table: "sparse patterns over " + Size(n) + " tokens", Name: p.name, Against: p.against, BlockMask: p.mask,
+			Op: attention(1, 1, 1, n, n, 64), Tiled: true}
+		c.Op.Causal = p.name == causal
+		if p.mask != "" {
+			c.Op.With |= vkattn.WithBlocks
+		}
+		cases = append(cases, c)
 	}
 	return cases
 }

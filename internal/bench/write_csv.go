@@ -51,6 +51,7 @@ var csvColumns = []struct {
 	{"roof", func(r *Record) string { return ifRoof(r, func(f *Roof) string { return f.Binds }) }},
 	{"roof_percent", func(r *Record) string { return ifRoof(r, func(f *Roof) string { return number(f.Percent) }) }},
 	{"ratio", func(r *Record) string { return number(r.Ratio) }},
+	{"density", func(r *Record) string { return number(r.Density) }},
 	{"device_mem", func(r *Record) string { return strconv.FormatInt(r.Report.DeviceMem, 10) }},
 	{"scratch_mem", func(r *Record) string { return strconv.FormatInt(r.Report.Scratch, 10) }},
 	{"verified", func(r *Record) string { return strconv.FormatBool(r.Verified) }},

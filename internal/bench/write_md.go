@@ -39,7 +39,9 @@ var columns = []column{
 	{"of roof", false, timeCell(RoofText)},
 	{"in and out", false, timeCell(func(r *Record) string { return Bytes(r.Report.Work.Bytes) })},
 	{"scratch", false, timeCell(func(r *Record) string { return Bytes(r.Report.Scratch) })},
-	{"ratio", false, timeCell(func(r *Record) string { return Figure(r.Ratio) })},
+	{"ratio", false, timeCell(func(r *Record) string { return ifPositive(r.Ratio) })},
+	{"density", false, timeCell(func(r *Record) string { return ifPositive(r.Density) })},
+	{"ratio/density", false, timeCell(func(r *Record) string { return ifPositive(r.PerPair()) })},
 	{"verified", true, func(r *Record) string { return r.Verdict() }},
 }
 
@@ -51,6 +53,14 @@ func timeCell(f func(*Record) string) func(*Record) string {
 		}
 		return f(r)
 	}
+}
+
+// ifPositive is empty for 0, which is unknown.
+func ifPositive(x float64) string {
+	if x <= 0 {
+		return ""
+	}
+	return Figure(x)
 }
 
 // RoofText is "62% compute", or empty.

@@ -50,6 +50,10 @@ func (m *machine) record(c *bench.Case) bench.Record {
 	if m.unfused {
 		rep.Scratch = bench.ScoreMatrix(op)
 	}
+	if c.Linear != nil {
+		w.FLOPs = 8 * float64(op.SeqQ) * float64(op.HeadDim) * float64(op.HeadDim)
+		rep.Work = w
+	}
 	t := w.FLOPs / (m.rate * 1e12)
 	if m.roofs != nil {
 		t = max(t, float64(w.Bytes)/(0.7e9*m.roofs.ReadGBps))
@@ -59,7 +63,7 @@ func (m *machine) record(c *bench.Case) bench.Record {
 		d := time.Duration(1e9 * (t*(0.95+0.005*float64(i)) + 2e-5))
 		s.Samples = append(s.Samples, bench.Sample{Device: d, Wall: d + 10*time.Microsecond})
 	}
-	r := bench.NewRecord(op, m.asked, rep, m.roofs, &s)
+	r := bench.NewRecord(c.Problem(), m.asked, rep, m.roofs, &s)
 	r.Time = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r.Build = bench.Build{Version: "v0.0.0", Go: "go1.25", OS: "linux", Arch: "amd64"}
 	r.Suite, r.Table, r.Case, r.Against = c.Suite, c.Table, c.Name, c.Against
@@ -83,7 +87,7 @@ func files(t *testing.T) []bench.File {
 				}
 				r := m.record(&cases[i])
 				if r.Median() > 20*time.Second {
-					cut := bench.NewRecord(cases[i].Op, m.asked, vkattn.Report{Info: r.Report.Info}, nil, &bench.Series{})
+					cut := bench.NewRecord(cases[i].Problem(), m.asked, vkattn.Report{Info: r.Report.Info}, nil, &bench.Series{})
 					cut.Suite, cut.Table, cut.Case, cut.Cut, cut.Time, cut.Build = r.Suite, r.Table, r.Case, "predicted to take too long", r.Time, r.Build
 					r = cut
 				}
@@ -139,7 +143,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	// One drawing of time for each kind of problem at several lengths; each is an SVG with a name.
-	if n := strings.Count(page, `<svg role="img" aria-label="Time against length`); n != 6+4+1+2 {
+	if n := strings.Count(page, `<svg role="img" aria-label="Time against length`); n != 6+4+1+2+1 {
 		t.Errorf("%d plots of time", n)
 	}
 	if n := strings.Count(page, `<svg role="img" aria-label="Memory against length`); n < 4 {

@@ -73,15 +73,25 @@ var tableColumns = []tableColumn{
 	{"cache", figureCell(func(e entry) string { return bench.Bytes(e.Cache()) })},
 	{"in and out", figureCell(func(e entry) string { return bench.Bytes(e.Report.Work.Bytes) })},
 	{"scratch", figureCell(func(e entry) string { return bench.Bytes(e.Report.Scratch) })},
-	{"ratio", figureCell(func(e entry) string {
-		if e.ratio == 0 {
+	{"ratio", figureCell(func(e entry) string { return positive(e.ratio) })},
+	{"density", figureCell(func(e entry) string { return positive(e.Density) })},
+	{"ratio/density", figureCell(func(e entry) string {
+		if e.Density == 0 {
 			return ""
 		}
-		return bench.Figure(e.ratio)
+		return positive(e.ratio / e.Density)
 	})},
 	{"verified", func(e entry) tableCell {
 		return tableCell{Text: e.Verdict(), Left: true, Bad: !e.Verified}
 	}},
+}
+
+// positive is empty for 0, which is unknown.
+func positive(x float64) string {
+	if x == 0 {
+		return ""
+	}
+	return bench.Figure(x)
 }
 
 func roundTo3(x float64) float64 {
