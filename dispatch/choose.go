@@ -261,8 +261,10 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	budget := uint32(36) // vec4: 144 registers of about 255
 	rows := uint32(min(8, lanes))
 	if software {
-		rows, budget = manyRows(caps, op)
-		rows = min(rows, 2*uint32(lanes))
+		budget = 72
+		if doubleRows(caps, op) {
+			rows *= 2
+		}
 	}
 	for rows > 1 && rows*(key.Dim4+key.Value4) > budget {
 		rows /= 2

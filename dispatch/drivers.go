@@ -40,20 +40,13 @@ func mergeParts(caps *vk.Caps) int {
 	return llvmpipeIterations / 4
 }
 
-// manyRows is how many rows of many a group takes on a software driver, and how many vec4 of queries and
-// outputs a lane may hold for them. Twice the rows read half of the keys. On llvmpipe they also compile for
-// twice as long, up to 40 s: current ones gain 10 to 15% of the time with head sizes of up to 64; that of
-// Mesa 22.3, whose multiply-adds take twice the code, loses as much. SwiftShader compiles as fast, and gains 25%
-// from 8 rows over its 4 lanes.
-func manyRows(caps *vk.Caps, op vkattn.Attention) (rows, budget uint32) {
+// doubleRows says whether a lane owns two rows, so that twice the rows share the keys they read. Current llvmpipe
+// gains 10 to 15% of the time with head sizes of up to 64, and compiles for twice as long (6 s). That of Mesa 22.3,
+// whose multiply-adds take twice the code, loses as much; SwiftShader gains 20% with head sizes of 64 and
+// 128, and loses 50% with ALiBi and the like or small ones.
+func doubleRows(caps *vk.Caps, op vkattn.Attention) bool {
 	const mesa24 = 24 << 22
-	switch {
-	case caps.DriverID != driverLLVMpipe:
-		return 8, 128
-	case caps.DriverVersion >= mesa24 && max(op.HeadDim, op.ValueDim) <= 64 && op.SeqQ >= 256:
-		return 16, 72
-	}
-	return 8, 72
+	return caps.DriverID == driverLLVMpipe && caps.DriverVersion >= mesa24 && max(op.HeadDim, op.ValueDim) <= 64 && op.SeqQ >= 256
 }
 
 // bufferSize keeps a size that a buffer may have off the powers of two: llvmpipe compiles a kernel anew, for
