@@ -10,6 +10,9 @@ import (
 
 // TestLinearValidation: the layers have nothing to say about linear calls, whole, sliced, in windows, in parts and in chunks.
 func TestLinearValidation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute under validation: runs without -short")
+	}
 	l := &listener{}
 	cfg := dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync, SkipSelfTest: true}
 	narrow, parts, chunks := cfg, cfg, cfg
