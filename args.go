@@ -3,7 +3,6 @@ package vkattn
 import (
 	"fmt"
 	"math"
-	"strings"
 )
 
 // Args is the data of one call, of any Op; the comments are about Attention unless they say otherwise.
@@ -57,7 +56,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		return nil, err
 	}
 	a = a.Canonical()
-	if err := args.unused(a); err != nil {
+	if err := args.unused("attention"); err != nil {
 		return nil, err
 	}
 	q, k := args.Q.Shape, args.K.Shape
@@ -95,23 +94,23 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 	tree := [4]int{scoreB, 1, scoreQ, scoreK}
 	for _, t := range []struct {
 		name  string
-		t     Tensor
+		t     *Tensor
 		typ   Type
 		shape [4]int
 		write bool
 		need  bool
 	}{
-		{"Q", args.Q, a.TypeQ, [4]int{batch, a.HeadsQ, sq, a.HeadDim}, false, true},
-		{"K", args.K, a.TypeK, [4]int{batch, a.HeadsK, sk, a.HeadDim}, false, true},
-		{"V", args.V, a.TypeV, [4]int{batch, a.HeadsV, sk, a.ValueDim}, false, true},
-		{"Out", args.Out, a.TypeOut, [4]int{batch, a.HeadsQ, sq, a.ValueDim}, true, true},
-		{"LSE", args.LSE, Float32, [4]int{batch, a.HeadsQ, sq, 1}, true, a.With.Has(WithLSE)},
-		{"Bias", args.Bias, Float32, score, false, a.With.Has(WithBias)},
-		{"Mask", args.Mask, Bool, score, false, a.With.Has(WithMask)},
-		{"Tree", args.Tree, Bool, tree, false, a.With.Has(WithTree)},
-		{"Slopes", args.Slopes, Float32, perHead, false, a.With.Has(WithALiBi)},
-		{"SinkLogits", args.SinkLogits, Float32, perHead, false, a.With.Has(WithSinkLogits)},
-		{"Relative", args.Relative, Float32, relative, false, a.With.Has(WithRelative)},
+		{"Q", &args.Q, a.TypeQ, [4]int{batch, a.HeadsQ, sq, a.HeadDim}, false, true},
+		{"K", &args.K, a.TypeK, [4]int{batch, a.HeadsK, sk, a.HeadDim}, false, true},
+		{"V", &args.V, a.TypeV, [4]int{batch, a.HeadsV, sk, a.ValueDim}, false, true},
+		{"Out", &args.Out, a.TypeOut, [4]int{batch, a.HeadsQ, sq, a.ValueDim}, true, true},
+		{"LSE", &args.LSE, Float32, [4]int{batch, a.HeadsQ, sq, 1}, true, a.With.Has(WithLSE)},
+		{"Bias", &args.Bias, Float32, score, false, a.With.Has(WithBias)},
+		{"Mask", &args.Mask, Bool, score, false, a.With.Has(WithMask)},
+		{"Tree", &args.Tree, Bool, tree, false, a.With.Has(WithTree)},
+		{"Slopes", &args.Slopes, Float32, perHead, false, a.With.Has(WithALiBi)},
+		{"SinkLogits", &args.SinkLogits, Float32, perHead, false, a.With.Has(WithSinkLogits)},
+		{"Relative", &args.Relative, Float32, relative, false, a.With.Has(WithRelative)},
 	} {
 		if !t.need {
 			if t.t.Given() {
@@ -119,10 +118,11 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 			}
 			continue
 		}
-		if (t.name == "Slopes" || t.name == "SinkLogits" || t.name == "Relative") && t.t.Shape[0] == 1 {
-			t.t = t.t.Broadcast(scoreB, t.t.Shape[1], t.t.Shape[2], t.t.Shape[3])
+		given := *t.t
+		if (t.name == "Slopes" || t.name == "SinkLogits" || t.name == "Relative") && given.Shape[0] == 1 {
+			given = given.Broadcast(scoreB, given.Shape[1], given.Shape[2], given.Shape[3])
 		}
-		if err := t.t.check(t.name, t.typ, t.shape, t.write); err != nil {
+		if err := given.check(t.name, t.typ, t.shape, t.write); err != nil {
 			return nil, err
 		}
 	}
@@ -329,14 +329,14 @@ func (a Attention) checkFullBlocks(args *Args, seqs []Sequence) error {
 func checkOverlap(args *Args) error {
 	inputs := []struct {
 		name string
-		t    Tensor
-	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Bias", args.Bias}, {"Mask", args.Mask},
-		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}, {"Relative", args.Relative}}
+		t    *Tensor
+	}{{"Q", &args.Q}, {"K", &args.K}, {"V", &args.V}, {"Bias", &args.Bias}, {"Mask", &args.Mask},
+		{"Tree", &args.Tree}, {"Slopes", &args.Slopes}, {"SinkLogits", &args.SinkLogits}, {"Relative", &args.Relative}}
 	for _, in := range inputs {
-		if args.Out.overlaps(in.t) {
+		if args.Out.overlaps(*in.t) {
 			return &ArgError{"Out", "overlaps " + in.name}
 		}
-		if args.LSE.overlaps(in.t) {
+		if args.LSE.overlaps(*in.t) {
 			return &ArgError{"LSE", "overlaps " + in.name}
 		}
 	}
@@ -347,10 +347,8 @@ func checkOverlap(args *Args) error {
 }
 
 // unused makes sure that a call carries nothing that only other ops take: it would be ignored.
-func (a *Args) unused(op Op) error {
-	_, attention := op.(Attention)
-	_, linear := op.(Linear)
-	_, rope := op.(Rope)
+func (a *Args) unused(op string) error {
+	attention, linear, rope := op == "attention", op == "linear", op == "rope"
 	sequences := attention || linear
 	for _, f := range []struct {
 		name         string
@@ -372,8 +370,7 @@ func (a *Args) unused(op Op) error {
 		{"Cos", a.Cos.Given(), rope}, {"Sin", a.Sin.Given(), rope}, {"Positions", a.Positions != nil, rope},
 	} {
 		if f.given && !f.taken {
-			name, _, _ := strings.Cut(op.String(), " ")
-			return &ArgError{f.name, fmt.Sprintf("given, but %s does not read it", name)}
+			return &ArgError{f.name, "given, but " + op + " does not read it"}
 		}
 	}
 	return nil

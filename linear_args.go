@@ -15,7 +15,7 @@ func (l Linear) Check(args *Args) ([]Sequence, error) {
 		return nil, err
 	}
 	l = l.Canonical()
-	if err := args.unused(l); err != nil {
+	if err := args.unused("linear"); err != nil {
 		return nil, err
 	}
 	for _, t := range []struct {

@@ -15,7 +15,7 @@ func (r Rope) Check(args *Args) error {
 		return err
 	}
 	r = r.Canonical()
-	if err := args.unused(r); err != nil {
+	if err := args.unused("rope"); err != nil {
 		return err
 	}
 	for _, t := range []struct {

@@ -34,7 +34,7 @@ func (s *submits) reset(then func(n int64)) {
 	s.then.Store(&then)
 }
 
-var slow = namedCall{op: vkattn.Attention{Batch: 1, HeadsQ: 4, SeqQ: 300, SeqK: 2000, HeadDim: 64, With: vkattn.WithLSE}}
+var slow = namedCall{op: vkattn.Attention{Batch: 1, HeadsQ: 4, SeqQ: 300, SeqK: 4000, HeadDim: 64, With: vkattn.WithLSE}}
 
 // TestCancel: after the context ends at most one further submit starts, the error is the context's, and
 // the backend goes on as before.

@@ -132,7 +132,7 @@ func (b *Backend) testLinear(ctx context.Context, ch *linearChoice) (reason stri
 	if err != nil {
 		return "", err
 	}
-	p := &Plan{be: b, decision: c}
+	p := b.newPlan(c)
 	if _, err := p.Run(ctx, args); err != nil {
 		if ctx.Err() != nil || b.dev.Lost() {
 			return "", err

@@ -39,6 +39,7 @@ type summary struct {
 type Plan struct {
 	be       *Backend
 	decision decision
+	summary  summary
 	mu       sync.Mutex
 	closed   bool
 }
@@ -105,8 +106,10 @@ func (b *Backend) Plan(ctx context.Context, op vkattn.Op) (vkattn.Plan, error) {
 			return nil, wrap(err)
 		}
 	}
-	return &Plan{be: b, decision: d}, nil
+	return b.newPlan(d), nil
 }
+
+func (b *Backend) newPlan(d decision) *Plan { return &Plan{be: b, decision: d, summary: d.summary()} }
 
 // PlanFor explains what a device with these capabilities would do for op. It needs no device.
 func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error) {
@@ -199,55 +202,74 @@ func (p *Plan) Record(batch vkattn.Batch, args vkattn.Args) error {
 
 // Submit starts the batch; see vkattn.Batch.
 func (b *Batch) Submit(ctx context.Context) (vkattn.Pending, error) {
+	p, err := b.start()
+	if err != nil {
+		return nil, err
+	}
+	go p.run(ctx)
+	return p, nil
+}
+
+// start takes the batch's turn and holds its memories; what it returns must be run.
+func (b *Batch) start() (*pending, error) {
 	if b.submitted {
 		return nil, &vkattn.ArgError{Arg: "Batch", Reason: "was submitted already"}
 	}
 	if err := b.be.alive(); err != nil {
 		return nil, err
 	}
-	var held []*memory
+	p := &pending{batch: b, done: make(chan struct{})}
 	for _, c := range b.calls {
 		for _, m := range c.memories() {
 			if err := m.acquire(); err != nil {
-				for _, h := range held {
-					h.release()
-				}
+				p.release()
 				return nil, err
 			}
-			held = append(held, m)
+			p.held = append(p.held, m)
 		}
 	}
 	b.submitted = true
-	enter := b.be.turn()
-	p := &pending{done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		leave, err := enter(ctx)
-		if err != nil {
-			for _, h := range held {
-				h.release()
-			}
-			p.err = err
-			return
-		}
-		defer b.be.active.Done()
-		r := b.be.newRun(ctx, leave)
-		r.memories = held
-		for _, c := range b.calls {
-			if err = r.call(c); err != nil {
-				break
-			}
-		}
-		p.err = r.end(err)
-		p.report = r.report
-	}()
+	p.enter = b.be.turn()
 	return p, nil
 }
 
+// pending is a batch that has its place in the order of runs.
 type pending struct {
+	batch *Batch
+	held  []*memory
+	enter func(context.Context) (leave func(), err error)
+
 	done   chan struct{}
 	report vkattn.Report
 	err    error
+}
+
+func (p *pending) release() {
+	for _, m := range p.held {
+		m.release()
+	}
+}
+
+// run waits for the batch's turn and for its end.
+func (p *pending) run(ctx context.Context) {
+	defer close(p.done)
+	leave, err := p.enter(ctx)
+	if err != nil {
+		p.release()
+		p.err = err
+		return
+	}
+	be := p.batch.be
+	defer be.active.Done()
+	r := be.newRun(ctx, leave)
+	r.memories = p.held
+	for _, c := range p.batch.calls {
+		if err = r.call(c); err != nil {
+			break
+		}
+	}
+	p.err = r.end(err)
+	p.report = r.report
 }
 
 // Wait returns when the batch is done; see vkattn.Pending.
@@ -271,9 +293,10 @@ func (p *Plan) Run(ctx context.Context, args vkattn.Args) (vkattn.Report, error)
 	if err := p.Record(b, args); err != nil {
 		return vkattn.Report{}, err
 	}
-	pend, err := b.Submit(ctx)
+	pend, err := b.(*Batch).start()
 	if err != nil {
 		return vkattn.Report{}, err
 	}
-	return pend.Wait(context.Background())
+	pend.run(ctx)
+	return pend.report, pend.err
 }

@@ -184,8 +184,7 @@ func (r *run) end(err error) error {
 
 // call runs one recorded call.
 func (r *run) call(c *call) error {
-	d := c.plan.decision
-	sum := d.summary()
+	d, sum := c.plan.decision, &c.plan.summary
 	r.report.Op, r.report.Path, r.report.Kernel, r.report.Tile = sum.op, sum.path, sum.kernel, sum.tile
 	r.report.NotTaken, r.report.Fallback = sum.refused, r.be.fallback
 	r.report.Calls++

@@ -78,7 +78,7 @@ func (b *Backend) testRung(ctx context.Context, path string) (reason string, err
 	if err != nil {
 		return "", err
 	}
-	p := &Plan{be: b, decision: c}
+	p := b.newPlan(c)
 	if _, err := p.Run(ctx, args); err != nil {
 		if ctx.Err() != nil || b.dev.Lost() {
 			return "", err

@@ -20,7 +20,9 @@ type call struct {
 // memories lists the device allocations that a call uses.
 func (c *call) memories() []*memory {
 	var ms []*memory
-	for _, t := range c.tensors() {
+	all := c.tensors()
+	for i := range all {
+		t := &all[i]
 		if m, ok := t.t.Mem.(*memory); ok {
 			ms = append(ms, m)
 		}
@@ -33,9 +35,9 @@ type namedTensor struct {
 	t    *vkattn.Tensor
 }
 
-func (c *call) tensors() []namedTensor {
+func (c *call) tensors() [18]namedTensor {
 	a := &c.args
-	return []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
+	return [...]namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
 		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
 		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut},
 		{"Cos", &a.Cos}, {"Sin", &a.Sin}}

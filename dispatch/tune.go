@@ -123,7 +123,7 @@ func (b *Backend) tuneClass(ctx context.Context, path string, d, few int) (Tuned
 		if err != nil {
 			return nil, err
 		}
-		return &Plan{be: b, decision: c}, nil
+		return b.newPlan(c), nil
 	}
 	base, err := plan(&rule)
 	if err != nil {

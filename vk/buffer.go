@@ -85,6 +85,17 @@ func (d *Device) NewBuffer(size int64, heap Heap, purpose string) (*Buffer, erro
 		return nil, err
 	}
 	defer d.leave()
+	b, err := d.newBuffer(size, heap, purpose)
+	if err == nil {
+		d.mu.Lock()
+		d.buffers[b] = struct{}{}
+		d.mu.Unlock()
+	}
+	return b, err
+}
+
+// newBuffer is NewBuffer for a caller that has entered the device and frees the buffer itself.
+func (d *Device) newBuffer(size int64, heap Heap, purpose string) (*Buffer, error) {
 	fail := func(limit int64, err error) (*Buffer, error) {
 		use := d.memory.stats().Total
 		return nil, &MemoryError{Size: size, Heap: heap, Purpose: purpose, InUse: use.Bytes, Count: use.Count, Limit: limit, Err: err}
@@ -122,9 +133,6 @@ func (d *Device) NewBuffer(size int64, heap Heap, purpose string) (*Buffer, erro
 		b.address = uint64(C.vkattn_buffer_address(d.d, made.buffer))
 	}
 	d.name(9, uint64(made.buffer), purpose) // VK_OBJECT_TYPE_BUFFER
-	d.mu.Lock()
-	d.buffers[b] = struct{}{}
-	d.mu.Unlock()
 	return b, nil
 }
 

@@ -43,8 +43,9 @@ type Commands struct {
 	sets    setPool
 	need    setPool // sets and descriptors of this recording; its handle is not used
 	queries goki.QueryPool
-	slots   int    // size of queries
-	written []bool // timestamps of this recording
+	slots   int     // size of queries
+	written []bool  // timestamps of this recording
+	times   *Buffer // where the device copies them to, if copiesTimes
 }
 
 type commandState uint8
@@ -132,10 +133,11 @@ func (c *Commands) End() error {
 	if c.err != nil {
 		return c.err
 	}
-	c.barrier(barrierToHost)
 	if err := c.grow(); err != nil {
 		return err
 	}
+	c.copyTimes()
+	c.barrier(barrierToHost)
 	for _, call := range []string{"vkBeginCommandBuffer", "vkEndCommandBuffer"} {
 		if r := d.inject(call); r != Success {
 			return d.fail(call, r)
@@ -202,6 +204,16 @@ func (c *Commands) grow() error {
 		C.vkattn_queries_destroy(d.d, raw(c.queries))
 		c.queries, c.slots = handleOf[goki.QueryPool](made.handle), n
 	}
+	if n := int64(c.slots) * timeBytes; d.copiesTimes() && n > 0 && (c.times == nil || c.times.size < n) {
+		times, err := d.newBuffer(n, HeapReadback, "timestamps")
+		if err != nil {
+			return err
+		}
+		if c.times != nil {
+			c.times.free()
+		}
+		c.times = times
+	}
 	return nil
 }
 
@@ -244,6 +256,9 @@ func (c *Commands) free() {
 	C.vkattn_sets_destroy(d, raw(c.sets.handle))
 	C.vkattn_queries_destroy(d, raw(c.queries))
 	C.vkattn_commands_destroy(d, raw(c.pool))
+	if c.times != nil {
+		c.times.free()
+	}
 }
 
 func (c *Commands) freeViews() {

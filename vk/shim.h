@@ -158,6 +158,7 @@ enum {
   VKATTN_OP_FILL,         // buffer, offset, size, word
   VKATTN_OP_UPDATE,       // buffer, offset, bytes, data
   VKATTN_OP_TIMESTAMP,    // slot
+  VKATTN_OP_COPY_TIMES,   // first slot, slots, destination, offset
 };
 
 typedef struct { int32_t result; const char *call; uint64_t pool, buffer; } vkattn_commands_made;

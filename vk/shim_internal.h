@@ -81,7 +81,8 @@
   X(void, CmdFillBuffer, (Object, Handle, Size, Size, uint32_t))                                                                \
   X(void, CmdUpdateBuffer, (Object, Handle, Size, Size, const void *))                                                          \
   X(void, CmdResetQueryPool, (Object, Handle, uint32_t, uint32_t))                                                              \
-  X(void, CmdWriteTimestamp, (Object, uint32_t, Handle, uint32_t))
+  X(void, CmdWriteTimestamp, (Object, uint32_t, Handle, uint32_t))                                                              \
+  X(void, CmdCopyQueryPoolResults, (Object, Handle, uint32_t, uint32_t, Handle, Size, Size, uint32_t))
 
 #define DECLARE(result, name, arguments) result(VKAPI *name) arguments;
 

@@ -122,6 +122,9 @@ vkattn_made vkattn_record(vkattn_device *d, uint64_t command_pool, uint64_t comm
     case VKATTN_OP_TIMESTAMP:
       d->CmdWriteTimestamp(cb, PIPELINE_STAGE_BOTTOM, query_pool, (uint32_t)w[0]);
       break;
+    case VKATTN_OP_COPY_TIMES: // as vkattn_queries_read has them, and each waited for
+      d->CmdCopyQueryPoolResults(cb, query_pool, (uint32_t)w[0], (uint32_t)w[1], w[2], w[3], 16, 1 | 2 | 4);
+      break;
     }
   }
   made.call = "vkEndCommandBuffer";
