@@ -71,7 +71,17 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqQ*c.pack, op.SeqK, widest, cfg.Splits)
 	rows := int64(tiles) * int64(c.tileRows())
 	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
-	if e.Splits > 1 {
+	mean := widest
+	if op.Causal && widest == op.SeqK && op.Align == vkattn.AlignBottomRight {
+		mean = max(keyTile, op.SeqK-op.SeqQ/2)
+	}
+	if even, ok := newEven(caps, int(c.key.Invocations), c.tileRows(), op.ValueDim, op.SeqQ*c.pack, tiles, float64(tiles)*float64(mean)/keyTile,
+		ceilDiv(widest, keyTile), float64(batch*op.HeadsQ)*float64(op.SeqQ)*float64(op.SeqK)); ok && cfg.Splits == 0 && cfg.SplitKeys == 0 {
+		e.Splits = ceilDiv(ceilDiv(widest, keyTile), even.length)
+		items := int64(tiles) * int64(ceilDiv(ceilDiv(mean, keyTile), even.length))
+		e.ScratchBytes += min(items, int64(even.slots))*int64(c.tileRows())*int64(op.ValueDim+2)*4 + items*itemWords*4
+		e.Notes = append(e.Notes, fmt.Sprintf("row tiles that visit more than %d keys are cut to parts of about as many", even.length*keyTile))
+	} else if e.Splits > 1 {
 		e.ScratchBytes += int64(e.Splits) * rows * int64(op.ValueDim+2) * 4
 	}
 	limit := caps.Limits.MaxStorageBufferRange
@@ -187,12 +197,22 @@ func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
 	return b
 }
 
+// keyBindings makes texel buffers of keys and values where the kernel reads them so.
+func keyBindings(key kernelKey, l *layout, b []vk.Binding) {
+	if !key.texels() {
+		return
+	}
+	for _, i := range []int{bindK, bindV} {
+		b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), vk.TexelRGBA32F
+	}
+}
+
 // mergeColumns is COLUMNS of merge.comp: as many elements of a row one of its workgroups merges.
 const mergeColumns = 32
 
-// mergeLanes is the workgroup of merge: on a GPU, up to 8 times 32 invocations share many parts.
-func mergeLanes(caps *vk.Caps, splits int) uint32 {
-	if caps.DeviceType == "cpu" || splits < 16 {
+// mergeLanes is the workgroup of merge: on a GPU, up to 8 times 32 invocations share the many parts of few rows.
+func mergeLanes(caps *vk.Caps, splits, rows int) uint32 {
+	if caps.DeviceType == "cpu" || splits < 16 || rows > 1024 {
 		return mergeColumns
 	}
 	return min(256, prevPow2(min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])))
@@ -210,6 +230,21 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	pipeline, err := r.be.pipeline(key)
 	if err != nil {
 		return err
+	}
+	if cfg := &r.be.config; r.be.caps.DeviceType != "cpu" && cfg.Splits == 0 && cfg.SplitKeys == 0 {
+		sec, err := s.next(0, 0)
+		if err != nil {
+			return err
+		}
+		if sec.end == l.tiles {
+			if even := r.evenPlan(key, s, &sec); even != nil && sec.addItems(even, l.limit) {
+				work, _, err := r.work(&sec, 0)
+				if err != nil {
+					return err
+				}
+				return r.flashEven(key, pipeline, s, even, work)
+			}
+		}
 	}
 	longest := max(l.longest, 1)
 	tileRows := key.tileRows()
@@ -242,7 +277,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
-		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, splits)}); err != nil {
+		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, splits, l.tiles*tileRows)}); err != nil {
 			return err
 		}
 	}
@@ -297,11 +332,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 			s := pc.slice()
 			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
 			b := bindings(work, l, &pc.windows)
-			if key.texels() {
-				for _, i := range []int{bindK, bindV} {
-					b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), vk.TexelRGBA32F
-				}
-			}
+			keyBindings(key, l, b)
 			if split {
 				s.Phase |= phasePartial
 				s.OutBase, s.LseBase = 0, 0

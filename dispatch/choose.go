@@ -406,6 +406,9 @@ func planSplits(caps *vk.Caps, tiles, invocations, rows, longest, widest, forced
 // by 4.3e-5 of its norm in one part, by 5.6e-6 in parts of 65,536, by 2.8e-6 in parts of 16,384 (random data).
 const exactKeys = 16384
 
+// readingRows is the most rows of a sequence (heads packed with it counted) that read their keys and do little else.
+const readingRows = 16
+
 // parallelTiles is the number of workgroups of that many invocations that keep the device busy. Where a sequence has
 // few rows (heads packed with it counted), reading the keys is all there is, and more of them hide its latency;
 // with many, to merge their parts would cost more than it gains.
@@ -417,7 +420,7 @@ func parallelTiles(caps *vk.Caps, invocations, rows int) int {
 	case caps.DeviceType == "integrated":
 		busy = 4096
 	}
-	if rows <= 16 {
+	if rows <= readingRows {
 		busy *= 4
 	}
 	return busy / invocations

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
@@ -50,6 +51,9 @@ type geometry struct {
 	before   []float64   // predicted FLOPs of all sequences before each one, and of all
 	longest  int         // most keys of a sequence
 	widest   int         // most keys that a row tile visits
+
+	evenOnce sync.Once
+	even     *evenPlan // of calls without a block mask
 }
 
 func newGeometry(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack int) *geometry {

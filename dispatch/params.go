@@ -36,6 +36,7 @@ type params struct {
 	RelativeReach                         int32
 	GlobalList                            uint32
 	BlockList                             uint32
+	ItemList, JoinedList                  uint32
 }
 
 // sliceParams is the push constant block of shaders/lib/slice.glsl.
@@ -67,6 +68,7 @@ const (
 	phaseResume = 1 << iota
 	phaseSuspend
 	phasePartial
+	phaseItems
 )
 
 const (

@@ -192,9 +192,18 @@ func (r *run) call(c *call) error {
 	return d.run(r, c)
 }
 
-// dispatch records one dispatch of a kernel. What would take a submit over its budget (both in FLOPs)
-// goes into the next one.
+// dispatch records one dispatch of a kernel, and what follows sees its results. What would take a submit over its
+// budget (both in FLOPs) goes into the next one.
 func (r *run) dispatch(p *vk.Pipeline, b []vk.Binding, push []byte, x, y, z int, cost, budget float64) error {
+	err := r.beside(p, b, push, x, y, z, cost, budget)
+	if err == nil {
+		r.cmds.Barrier(vk.ComputeToCompute)
+	}
+	return err
+}
+
+// beside is dispatch for what may run at the same time as the next one.
+func (r *run) beside(p *vk.Pipeline, b []vk.Binding, push []byte, x, y, z int, cost, budget float64) error {
 	if r.cmds != nil && r.cost > 0 && r.cost+cost > budget {
 		if err := r.flush(); err != nil {
 			return err
@@ -216,7 +225,6 @@ func (r *run) dispatch(p *vk.Pipeline, b []vk.Binding, push []byte, x, y, z int,
 	if err := c.Dispatch(uint32(x), uint32(y), uint32(z)); err != nil {
 		return err
 	}
-	c.Barrier(vk.ComputeToCompute)
 	r.cost += cost
 	return nil
 }

@@ -13,6 +13,7 @@ type section struct {
 	tile, end int
 	params    params
 	words     []uint32
+	blocks    *tiledBlocks // nil: no block mask
 }
 
 // sections makes the work buffers of a call, one after the other: usually one is all, more are needed where
@@ -107,9 +108,23 @@ func (s *sections) next(a int, further int64) (section, error) {
 	if s.blocks != nil {
 		p.BlockList = uint32(len(sec.words)) - 2*uint32(a)
 		sec.words = blocks.appendTo(sec.words)
+		sec.blocks = &blocks
 	}
 	copy(wordBytes(sec.words), bytesOf(p))
 	return sec, nil
+}
+
+// addItems appends the lists of an even call, if there is room.
+func (s *section) addItems(p *evenPlan, limit int64) bool {
+	items, all := p.words()
+	if 4*int64(len(s.words)+len(all))+256 > limit {
+		return false
+	}
+	s.params.ItemList = uint32(len(s.words))
+	s.params.JoinedList = s.params.ItemList + uint32(len(items))
+	s.words = append(s.words, all...)
+	copy(wordBytes(s.words), bytesOf(&s.params))
+	return true
 }
 
 // addBlocks adds the block lists of flat row tiles [from, end) as long as all of them take at most room

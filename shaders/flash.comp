@@ -40,6 +40,7 @@ const uint ALL_KEYS = 15u;
 
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
+#include "lib/items.glsl"
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
@@ -214,11 +215,15 @@ void main() {
     if (index >= slice.tile_count) {
         return;
     }
-    RowTile tile = find_row_tile(slice.tile_first + index);
+    uint part = slice.part_first + gl_WorkGroupID.z;
+    uvec4 item = uvec4(slice.tile_first + index, 0u, uint(FAR) / KEY_TILE, part * slice.tile_count + index);
+    if ((slice.phase & PHASE_ITEMS) != 0u) {
+        item = item_at(item.x);
+    }
+    RowTile tile = find_row_tile(item.x);
     Sequence seq = tile.seq;
     int row = tile.row + int(row_group() * ROWS);                   // first row of the group
-    uint part = slice.part_first + gl_WorkGroupID.z;
-    uint slot = (part * slice.tile_count + index) * tile_rows + row_group() * ROWS;
+    uint slot = item.w * tile_rows + row_group() * ROWS;
 
     [[unroll]] for (uint i = 0u; i < ROWS * VALUE4; i++) {
         accumulator[i] = vec4(0.0);
@@ -247,7 +252,7 @@ void main() {
     int p1 = (row_end - 1) / int(pack) + seq.rel;
     KeyRange range = key_range(seq, p0, p1);
     range.lo = max(range.lo, key_first);
-    range.hi = min(range.hi, key_end);
+    range.hi = min(min(range.hi, key_end), int(item.z * KEY_TILE));
 
     uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
@@ -268,10 +273,10 @@ void main() {
     }
     uvec2 entries = uvec2(0u);
     if (EXTRAS && (flags & FLAG_BLOCKS) != 0u) {
-        entries = block_entries(slice.tile_first + index);
+        entries = block_entries(item.x);
     }
 
-    int next = range.lo / int(KEY_TILE);
+    int next = max(range.lo / int(KEY_TILE), int(item.y));
     for (;;) {
         uint kind = 0u, block_bits = 0u;
         next = next_tile(range, next, int(KEY_TILE));

@@ -14,6 +14,7 @@ layout(local_size_x_id = 0) in;     // a power of two, at least 32
 
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
+#include "lib/items.glsl"
 #include "lib/sequence.glsl"
 
 layout(std430, set = 0, binding = 1) readonly buffer Parts { float parts[]; };
@@ -44,16 +45,25 @@ void main() {
     if (slot >= rows) {
         return;
     }
-    RowTile tile = find_row_tile(slice.tile_first + slot / tile_rows);
+    // A row's parts lie so many rows apart, from its first part on.
+    uint flat_tile = slice.tile_first + slot / tile_rows, first = slot, apart = rows, count = splits;
+    if ((slice.phase & PHASE_ITEMS) != 0u) {
+        uvec3 joined = joined_at(flat_tile);
+        flat_tile = joined.x;
+        first = joined.y * tile_rows + slot % tile_rows;
+        apart = tile_rows;
+        count = joined.z;
+    }
+    RowTile tile = find_row_tile(flat_tile);
     int row = tile.row + int(slot % tile_rows);
     if (row < slice.row_first || row >= min(tile.rows, slice.row_end)) {
         return;
     }
     Row at = find_row(tile, row);
-    uint me = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x, count = splits;
+    uint me = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x;
     float top = LOWEST, weight = 0.0;
     for (uint p = me; p < count; p += step) {
-        vec2 part = part_state[p * rows + slot];
+        vec2 part = part_state[first + p * apart];
         if (part.y != 0.0) {
             top = max(top, part.x);
             weight = 1.0;
@@ -68,7 +78,7 @@ void main() {
         top = any ? max(top, sink) : top;
     }
     for (uint p = me; p < count; p += step) {
-        vec2 part = part_state[p * rows + slot];
+        vec2 part = part_state[first + p * apart];
         sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
     }
     sum = over_workgroup(sum, 1u, false);
@@ -78,9 +88,9 @@ void main() {
     uint d = gl_WorkGroupID.z * COLUMNS + me % COLUMNS;
     float x = 0.0;
     for (uint p = me / COLUMNS; p < count; p += step / COLUMNS) {
-        vec2 part = part_state[p * rows + slot];
+        vec2 part = part_state[first + p * apart];
         if (part.y != 0.0) {
-            x += part.y * exp_difference(part.x, top) * parts[(p * rows + slot) * value_dim + min(d, value_dim - 1u)];
+            x += part.y * exp_difference(part.x, top) * parts[(first + p * apart) * value_dim + min(d, value_dim - 1u)];
         }
     }
     x = over_workgroup(x, COLUMNS, false);

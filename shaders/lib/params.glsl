@@ -33,6 +33,7 @@ layout(std140, set = 0, binding = 8) uniform Params {
     int relative_reach;
     uint global_list;       // ascending local key positions
     uint block_list;        // first and end entry of each flat row tile, as if those of tile 0 were here
+    uint item_list, joined_list;        // of PHASE_ITEMS
 };
 
 // What varies in number: the sequence table, per-head vectors, block lists. Offsets count from the start.

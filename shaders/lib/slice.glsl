@@ -17,3 +17,4 @@ layout(push_constant) uniform Slice {
 const uint PHASE_RESUME = 1u;   // take up the running state of an earlier slice
 const uint PHASE_SUSPEND = 2u;  // leave the running state for a later slice
 const uint PHASE_PARTIAL = 4u;  // write a part's result for merge
+const uint PHASE_ITEMS = 8u;    // tile_first and tile_count count items, or joined row tiles in merge

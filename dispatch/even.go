@@ -1,0 +1,299 @@
+package dispatch
+
+import (
+	"sort"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// A GPU that holds all row tiles at once is done when the longest is: under a causal mask that takes twice the mean,
+// where a few rows see everything ten times. So there the row tiles that visit many keys are cut to items of about the
+// same length, each a workgroup, and their parts are merged. Measured on an H100 before and after, D=64: see
+// docs/benchmarks.md.
+
+// item is what one workgroup computes: of flat row tile Tile the key tiles [First, End). Its result goes to the rows of
+// Slot in the buffer of partial results, or, if the row tile is whole, to the output.
+type item struct{ Tile, First, End, Slot uint32 }
+
+// joined is a row tile whose Parts lie in the slots from Slot on.
+type joined struct{ Tile, Slot, Parts uint32 }
+
+const (
+	itemWords   = 4
+	lastKeyTile = 1<<26 - 1
+)
+
+// even says how row tiles are cut.
+type even struct {
+	length int // key tiles of an item
+	slots  int // parts that the buffer of partial results holds
+}
+
+// evenGroup is row tiles whose parts fill the buffer of partial results, as ranges of items and of joined.
+type evenGroup struct{ items, joined [2]int }
+
+// evenPlan is the items of a call: those of row tiles in parts, group by group, and behind them the whole row tiles.
+type evenPlan struct {
+	items  []item
+	costs  []float64 // FLOPs, of each item
+	joined []joined
+	groups []evenGroup
+	whole  int // the first item that is a whole row tile
+	slots  int // used
+	parts  int // the most of a row tile
+}
+
+// newEven decides whether row tiles are cut. tiles visit so many key tiles in all, the longest of them widest.
+func newEven(caps *vk.Caps, invocations, tileRows, valueDim, rows, tiles int, visits float64, widest int, scores float64) (e even, ok bool) {
+	if caps.DeviceType == "cpu" || rows <= readingRows || tiles == 0 {
+		return e, false
+	}
+	at := busyItems / invocations
+	if caps.DeviceType == "integrated" {
+		at /= 4
+	}
+	e.length = clamp(int(visits/float64(at)), 256/keyTile, exactKeys/keyTile)
+	filled := tiles >= at/4 || widest < 2*e.length
+	if widest <= e.length || filled && float64(widest)*float64(tiles) < 1.5*visits && widest <= exactKeys/keyTile {
+		return e, false
+	}
+	// At most a 128th of the score matrix goes to partial results, but enough to fill the device.
+	e.slots = int(min(max(8<<20, scores*4/128), 64<<20) / float64(tileRows*(valueDim+2)*4))
+	e.slots = max(e.slots, ceilDiv(widest, e.length))
+	return e, true
+}
+
+// busyItems over the invocations of a workgroup is the number of items that an even call aims at.
+const busyItems = 1 << 17
+
+// plan cuts the row tiles of a call. visited are the key tiles that one visits, ascending.
+func (e even) plan(tiles int, cost float64, visited func(flat int) *keyTiles) *evenPlan {
+	p := &evenPlan{parts: 1}
+	var whole []item
+	var wholeCosts []float64
+	var g evenGroup
+	used := 0
+	for flat := range tiles {
+		keys := visited(flat)
+		parts := ceilDiv(keys.n, e.length)
+		if parts <= 1 {
+			whole = append(whole, item{Tile: uint32(flat), End: lastKeyTile})
+			wholeCosts = append(wholeCosts, cost*float64(keys.n+1))
+			continue
+		}
+		if used+parts > e.slots {
+			g.items[1], g.joined[1] = len(p.items), len(p.joined)
+			p.groups = append(p.groups, g)
+			g = evenGroup{items: [2]int{len(p.items), 0}, joined: [2]int{len(p.joined), 0}}
+			used = 0
+		}
+		p.joined = append(p.joined, joined{uint32(flat), uint32(used), uint32(parts)})
+		for i := range parts {
+			lo, hi := keys.n*i/parts, keys.n*(i+1)/parts
+			it := item{Tile: uint32(flat), First: uint32(keys.at(lo)), End: lastKeyTile, Slot: uint32(used + i)}
+			if i+1 < parts {
+				it.End = uint32(keys.at(hi))
+			}
+			p.items = append(p.items, it)
+			p.costs = append(p.costs, cost*float64(hi-lo+1))
+		}
+		used += parts
+		p.slots, p.parts = max(p.slots, used), max(p.parts, parts)
+	}
+	if len(p.items) == 0 {
+		return nil
+	}
+	g.items[1], g.joined[1] = len(p.items), len(p.joined)
+	p.groups = append(p.groups, g)
+	p.whole = len(p.items)
+	p.items, p.costs = append(p.items, whole...), append(p.costs, wholeCosts...)
+	return p
+}
+
+// words are the lists of the kernels: items, then joined row tiles.
+func (p *evenPlan) words() (items, all []uint32) {
+	for _, i := range p.items {
+		all = append(all, i.Tile, i.First, i.End, i.Slot)
+	}
+	n := len(all)
+	for _, j := range p.joined {
+		all = append(all, j.Tile, j.Slot, j.Parts)
+	}
+	return all[:n], all
+}
+
+// keyTiles are the key tiles that a row tile visits: those of spans, or those that entries of a block list name.
+type keyTiles struct {
+	spans   []vkattn.Span // in key tiles, ascending, apart
+	entries []uint32      // pairs, see tiledBlocks
+	n       int
+}
+
+// at is the i-th of them.
+func (k *keyTiles) at(i int) int {
+	if k.entries != nil {
+		return int(k.entries[2*i] >> 2)
+	}
+	for _, s := range k.spans {
+		if n := s.Hi - s.Lo; i >= n {
+			i -= n
+		} else {
+			return s.Lo + i
+		}
+	}
+	return 0
+}
+
+// visited sets k to the key tiles of a flat row tile.
+func (l *layout) visited(flat int, blocks *tiledBlocks, k *keyTiles) {
+	seq, _, tile := l.locate(flat)
+	k.spans = l.seqs[seq].Spans(k.spans[:0], tile*l.tileRows/l.pack, ceilDiv((tile+1)*l.tileRows, l.pack))
+	if blocks != nil {
+		k.entries = blocks.entries[blocks.starts[2*flat]:blocks.starts[2*flat+1]]
+		lo, hi := 0, 0
+		if n := len(k.spans); n > 0 {
+			lo, hi = k.spans[0].Lo, k.spans[n-1].Hi
+		}
+		n := len(k.entries) / 2
+		from := sort.Search(n, func(i int) bool { return int(k.entries[2*i]>>2+1)*keyTile > lo })
+		to := sort.Search(n, func(i int) bool { return int(k.entries[2*i]>>2)*keyTile >= hi })
+		k.entries = k.entries[2*min(from, to) : 2*to]
+		k.n = len(k.entries) / 2
+		return
+	}
+	k.n = 0
+	kept := k.spans[:0]
+	for _, s := range k.spans {
+		t := vkattn.Span{Lo: s.Lo / keyTile, Hi: ceilDiv(s.Hi, keyTile)}
+		if n := len(kept); n > 0 && kept[n-1].Hi >= t.Lo {
+			k.n += max(0, t.Hi-kept[n-1].Hi)
+			kept[n-1].Hi = max(kept[n-1].Hi, t.Hi)
+			continue
+		}
+		k.n += t.Hi - t.Lo
+		kept = append(kept, t)
+	}
+	k.spans = kept
+}
+
+// evenPlan is how the call of s is made even, or nil where it runs row tile by row tile. sec describes all row tiles.
+func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
+	l := s.layout
+	if _, ok, _ := l.windows(l.area(0, l.tiles)); !ok {
+		return nil
+	}
+	build := func() *evenPlan {
+		var k keyTiles
+		visits, widest := 0.0, 0
+		if sec.blocks != nil {
+			for flat := range l.tiles {
+				l.visited(flat, sec.blocks, &k)
+				visits, widest = visits+float64(k.n), max(widest, k.n)
+			}
+		} else {
+			for i := range l.seqs {
+				for _, n := range l.visits[i] {
+					visits, widest = visits+float64(n/keyTile)*float64(l.heads), max(widest, n/keyTile)
+				}
+			}
+		}
+		if most := sliceKeys(&r.be.caps, l.op, l.longest, int(sec.params.GlobalCount)); most > 0 && widest*keyTile > most {
+			return nil
+		}
+		scores := 0.0
+		for i := range l.seqs {
+			scores += float64(l.op.HeadsQ) * float64(l.seqs[i].Sq) * float64(l.seqs[i].Sk)
+		}
+		e, ok := newEven(&r.be.caps, int(key.Invocations), l.tileRows, l.op.ValueDim, l.op.SeqQ*l.pack, l.tiles, visits, widest, scores)
+		if !ok {
+			return nil
+		}
+		perKeyTile := float64(keyTile*l.tileRows) * 2 * float64(l.op.HeadDim+l.op.ValueDim)
+		return e.plan(l.tiles, perKeyTile, func(flat int) *keyTiles {
+			l.visited(flat, sec.blocks, &k)
+			return &k
+		})
+	}
+	if sec.blocks != nil {
+		return build()
+	}
+	l.evenOnce.Do(func() { l.even = build() })
+	return l.even
+}
+
+// flashEven runs the items of a call whose work buffer holds their lists.
+func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, work *vk.Buffer) error {
+	l := s.layout
+	tileRows := key.tileRows()
+	merge, err := r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, p.parts, len(p.joined)*tileRows)})
+	if err != nil {
+		return err
+	}
+	rows := int64(p.slots) * int64(tileRows)
+	outBytes := (rows*int64(s.params.ValueDim)*4 + l.align - 1) / l.align * l.align
+	partial, err := r.hold(outBytes+rows*8, vk.HeapDevice, "scratch")
+	if err != nil {
+		return err
+	}
+	partials := vk.Binding{Buffer: partial, Range: outBytes}
+	partialState := vk.Binding{Buffer: partial, Offset: outBytes, Range: rows * 8}
+	windows, _, _ := l.windows(l.area(0, l.tiles))
+	piece := piece{row1: allRows, key1: allRows, windows: windows}
+	budget := r.be.budgetFLOPs()
+	r.report.Splits = max(r.report.Splits, p.parts)
+
+	// items runs a range of items, cut by the budget; the last dispatch leaves out its barrier if another may run beside it.
+	items := func(from, to int, split, beside bool) error {
+		for from < to {
+			n, cost := 0, 0.0
+			for from+n < to && (n == 0 || cost+p.costs[from+n] <= budget) {
+				cost += p.costs[from+n]
+				n++
+			}
+			b := bindings(work, l, &windows)
+			keyBindings(key, l, b)
+			s := piece.slice()
+			s.Phase |= phaseItems
+			s.TileFirst, s.TileCount = uint32(from), uint32(n)
+			if split {
+				s.Phase |= phasePartial
+				s.OutBase, s.LseBase = 0, 0
+				b[bindOut], b[bindLSE] = partials, partialState
+			}
+			from += n
+			x, y := r.grid(n)
+			run := r.dispatch
+			if beside && from == to {
+				run = r.beside
+			}
+			if err := run(pipeline, b, bytesOf(&s), x, y, 1, cost, budget); err != nil {
+				return err
+			}
+			r.report.Slices++
+		}
+		return nil
+	}
+	for i, g := range p.groups {
+		if err := items(g.items[0], g.items[1], true, i == 0 && p.whole < len(p.items)); err != nil {
+			return err
+		}
+		if i == 0 {
+			// The whole row tiles fill up what the first parts leave of the device.
+			if err := items(p.whole, len(p.items), false, false); err != nil {
+				return err
+			}
+		}
+		b := bindings(work, l, &windows)
+		b[bindQ], b[bindK] = partials, partialState
+		s := piece.slice()
+		s.Phase |= phaseItems
+		n := g.joined[1] - g.joined[0]
+		s.TileFirst, s.TileCount = uint32(g.joined[0]), uint32(n)
+		x, y := r.grid(n * tileRows)
+		if err := r.dispatch(merge, b, bytesOf(&s), x, y, ceilDiv(l.op.ValueDim, mergeColumns), 0, budget); err != nil {
+			return err
+		}
+	}
+	return nil
+}
