@@ -49,29 +49,43 @@ func newEven(caps *vk.Caps, invocations, tileRows, valueDim, rows, tiles int, vi
 	if caps.DeviceType == "cpu" || rows <= readingRows || tiles == 0 {
 		return e, false
 	}
-	at := busyItems / invocations
+	wave := fillItems / invocations
 	if caps.DeviceType == "integrated" {
-		at /= 4
+		wave /= 4
 	}
-	e.length = clamp(int(visits/float64(at)), 256/keyTile, exactKeys/keyTile)
-	filled := tiles >= at/4 || widest < 2*e.length
+	// As many waves as it takes to keep items short; each row tile's last part is half as long on average.
+	items := wave * clamp(int(visits*keyTile/float64(wave*shortItem)), 1, 4)
+	e.length = clamp(int(visits/float64(max(items/2, items-tiles/2))), leastItem/keyTile, exactKeys/keyTile)
+	filled := tiles >= wave || widest < 2*e.length
 	if widest <= e.length || filled && float64(widest)*float64(tiles) < 1.5*visits && widest <= exactKeys/keyTile {
 		return e, false
 	}
-	// At most a 128th of the score matrix goes to partial results, but enough to fill the device.
-	e.slots = int(min(max(8<<20, scores*4/128), 64<<20) / float64(tileRows*(valueDim+2)*4))
+	// Less than a hundredth of the score matrix goes to partial results, but enough to fill the device.
+	e.slots = int(min(max(9<<20, scores*4/120), 64<<20) / float64(tileRows*(valueDim+2)*4))
 	e.slots = max(e.slots, ceilDiv(widest, e.length))
 	return e, true
 }
 
-// busyItems over the invocations of a workgroup is the number of items that an even call aims at.
-const busyItems = 1 << 17
+// fillItems over the invocations of a workgroup is the number of items that fill a discrete device. More waves than
+// one are cut where items would be longer than shortItem keys; leastItem keys are the fewest.
+const (
+	fillItems = 1 << 15
+	shortItem = 2048
+	leastItem = 128
+)
 
 // plan cuts the row tiles of a call. visited are the key tiles that one visits, ascending.
 func (e even) plan(tiles int, cost float64, visited func(flat int) *keyTiles) *evenPlan {
 	p := &evenPlan{parts: 1}
 	var whole []item
 	var wholeCosts []float64
+	all := 0
+	for flat := range tiles {
+		if n := ceilDiv(visited(flat).n, e.length); n > 1 {
+			all += n
+		}
+	}
+	room := ceilDiv(all, max(1, ceilDiv(all, e.slots))) // so that groups are of about the same size
 	var g evenGroup
 	used := 0
 	for flat := range tiles {
@@ -82,7 +96,7 @@ func (e even) plan(tiles int, cost float64, visited func(flat int) *keyTiles) *e
 			wholeCosts = append(wholeCosts, cost*float64(keys.n+1))
 			continue
 		}
-		if used+parts > e.slots {
+		if used+parts > e.slots || used >= room {
 			g.items[1], g.joined[1] = len(p.items), len(p.joined)
 			p.groups = append(p.groups, g)
 			g = evenGroup{items: [2]int{len(p.items), 0}, joined: [2]int{len(p.joined), 0}}
