@@ -117,6 +117,9 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 			if w.rows[0].hi < j1 { // a smaller step wastes less at the diagonal: 4% of a causal call of 1,024 tokens
 				j1 = min(j0+step/2, j1)
 			}
+			if r.tile >= 0 {
+				j1 = r.block + c.panels.end(r.tile, j0-r.block, j1-r.block)
+			}
 			w.tile(c, u, r, j0, j1)
 			any = true
 		}
@@ -126,7 +129,7 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 
 // tile takes keys [j0, j1) of a range into w.part.
 func (w *worker) tile(c *call, u *unit, keys *keyRange, j0, j1 int) {
-	r0, r1 := w.rowRange(u, j0, j1)
+	r0, r1 := w.rowRange(c, u, keys, j0, j1)
 	if r0 == r1 {
 		return
 	}
