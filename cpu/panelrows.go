@@ -1,8 +1,6 @@
 package cpu
 
-import (
-	"github.com/vkattn/vkattn"
-)
+import "github.com/vkattn/vkattn"
 
 // blockPanels says of a block mask whose blocks have pairs of their own which rows of a block see keys of its
 // panels: of each tile, panel by panel of panelCols keys, the range that holds all such rows.
