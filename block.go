@@ -17,7 +17,9 @@ import "slices"
 // Bits beyond the block or the grid are ignored. An entry with Tile[e] = -1, and every entry of a mask whose
 // Tile is nil, keeps all pairs of its block.
 //
-// NewBlockMask and the methods of MaskGrid make block masks. A BlockMask is immutable once it is used.
+// NewBlockMask and the methods of MaskGrid make block masks. A BlockMask is immutable once it is used: plans keep what
+// they have made of it, and know it by its address. Another mask is another BlockMask. One that all steps of a model
+// share is best made once.
 type BlockMask struct {
 	BlockQ, BlockK       int
 	Batch, Heads         int

@@ -33,6 +33,21 @@ func packValues(dst *float32, src *float32, stride int, n int, cols int) bool
 //go:noescape
 func softmaxRows(s *float32, stride int, rows int, pairs int, scale float32, old *float32, new *float32, sum *float32)
 
+// expFloats replaces each of n numbers x by exp(x-m) and returns their sum. -Inf gives 0, NaN stays NaN.
+//
+//go:noescape
+func expFloats(x *float32, n int, m float64) float64
+
+// eluFloats replaces each of n numbers x by x+1 if it is above 0, else by exp(x). NaN stays NaN.
+//
+//go:noescape
+func eluFloats(x *float32, n int)
+
+// siluFloats replaces each of n numbers x by x / (1 + exp(-x)). -Inf gives NaN, NaN stays NaN.
+//
+//go:noescape
+func siluFloats(x *float32, n int)
+
 // streamScores1 sets the 1 rows of n scores at s to the products of the rows of d numbers at q, which
 // are zero up to a multiple of 8, with the n rows at k. It prefetches n d
 // numbers from offset numbers behind next, with a jump after each run; those two are in bytes.

@@ -899,6 +899,482 @@ DATA q0<>+24(SB)/4, $0x3efffffe
 DATA q0<>+28(SB)/4, $0x3efffffe
 GLOBL q0<>(SB), RODATA|NOPTR, $32
 
+// func expFloats(x *float32, n int, m float64) float64
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·expFloats(SB), NOSPLIT, $0-32
+	VBROADCASTSD m+16(FP), Y0
+	VXORPD       Y1, Y1, Y1
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	JMP          next
+
+loop:
+	VMOVUPS      (AX), Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X2, Y2
+	VSUBPD       Y0, Y2, Y2
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y2, Y5
+	VMOVUPD      wideMost<>+0(SB), Y8
+	VMINPD       Y2, Y8, Y2
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y2, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y2, Y7
+	VMOVUPD      taylor7<>+0(SB), Y8
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y8
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y8, Y8
+	VANDPD       Y5, Y8, Y8
+	VCVTPS2PD    X3, Y2
+	VSUBPD       Y0, Y2, Y2
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y2, Y5
+	VMOVUPD      wideMost<>+0(SB), Y9
+	VMINPD       Y2, Y9, Y2
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y2, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y2, Y7
+	VMOVUPD      taylor7<>+0(SB), Y9
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y9
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y9, Y9
+	VANDPD       Y5, Y9, Y9
+	VCVTPD2PSY   Y8, X4
+	VCVTPD2PSY   Y9, X3
+	VINSERTF128  $0x01, X3, Y4, Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X2, Y5
+	VADDPD       Y5, Y1, Y1
+	VCVTPS2PD    X3, Y5
+	VADDPD       Y5, Y1, Y1
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+
+next:
+	CMPQ         CX, $0x00000008
+	JGE          loop
+	TESTQ        CX, CX
+	JZ           done
+	LEAQ         masks<>+0(SB), DX
+	MOVQ         $0x00000008, BX
+	SUBQ         CX, BX
+	VMOVDQU      (DX)(BX*4), Y4
+	VMASKMOVPS   (AX), Y4, Y2
+	VEXTRACTF128 $0x01, Y2, X5
+	VCVTPS2PD    X2, Y2
+	VSUBPD       Y0, Y2, Y2
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y2, Y6
+	VMOVUPD      wideMost<>+0(SB), Y9
+	VMINPD       Y2, Y9, Y2
+	VMOVUPD      wideMagic<>+0(SB), Y7
+	VFMADD231PD  wideLog2e<>+0(SB), Y2, Y7
+	VSUBPD       wideMagic<>+0(SB), Y7, Y8
+	VFMSUB231PD  wideLog2e<>+0(SB), Y2, Y8
+	VMOVUPD      taylor7<>+0(SB), Y9
+	VFMADD213PD  taylor6<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor5<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor4<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor3<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor2<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor1<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor0<>+0(SB), Y8, Y9
+	VPSLLQ       $0x34, Y7, Y7
+	VPADDQ       wideOne<>+0(SB), Y7, Y7
+	VMULPD       Y7, Y9, Y9
+	VANDPD       Y6, Y9, Y9
+	VCVTPS2PD    X5, Y2
+	VSUBPD       Y0, Y2, Y2
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y2, Y0
+	VMOVUPD      wideMost<>+0(SB), Y7
+	VMINPD       Y2, Y7, Y2
+	VMOVUPD      wideMagic<>+0(SB), Y5
+	VFMADD231PD  wideLog2e<>+0(SB), Y2, Y5
+	VSUBPD       wideMagic<>+0(SB), Y5, Y6
+	VFMSUB231PD  wideLog2e<>+0(SB), Y2, Y6
+	VMOVUPD      taylor7<>+0(SB), Y7
+	VFMADD213PD  taylor6<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor5<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor4<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor3<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor2<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor1<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor0<>+0(SB), Y6, Y7
+	VPSLLQ       $0x34, Y5, Y5
+	VPADDQ       wideOne<>+0(SB), Y5, Y5
+	VMULPD       Y5, Y7, Y7
+	VANDPD       Y0, Y7, Y7
+	VCVTPD2PSY   Y9, X3
+	VCVTPD2PSY   Y7, X5
+	VINSERTF128  $0x01, X5, Y3, Y2
+	VANDPS       Y4, Y2, Y0
+	VEXTRACTF128 $0x01, Y0, X5
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y1, Y1
+	VCVTPS2PD    X5, Y0
+	VADDPD       Y0, Y1, Y1
+	VMASKMOVPS   Y2, Y4, (AX)
+
+done:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X0
+	VHADDPD      X0, X0, X0
+	MOVSD        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA wideLeast<>+0(SB)/8, $0xc05a000000000000
+DATA wideLeast<>+8(SB)/8, $0xc05a000000000000
+DATA wideLeast<>+16(SB)/8, $0xc05a000000000000
+DATA wideLeast<>+24(SB)/8, $0xc05a000000000000
+GLOBL wideLeast<>(SB), RODATA|NOPTR, $32
+
+DATA wideMost<>+0(SB)/8, $0x4086300000000000
+DATA wideMost<>+8(SB)/8, $0x4086300000000000
+DATA wideMost<>+16(SB)/8, $0x4086300000000000
+DATA wideMost<>+24(SB)/8, $0x4086300000000000
+GLOBL wideMost<>(SB), RODATA|NOPTR, $32
+
+DATA wideMagic<>+0(SB)/8, $0x4338000000000000
+DATA wideMagic<>+8(SB)/8, $0x4338000000000000
+DATA wideMagic<>+16(SB)/8, $0x4338000000000000
+DATA wideMagic<>+24(SB)/8, $0x4338000000000000
+GLOBL wideMagic<>(SB), RODATA|NOPTR, $32
+
+DATA wideLog2e<>+0(SB)/8, $0x3ff71547652b82fe
+DATA wideLog2e<>+8(SB)/8, $0x3ff71547652b82fe
+DATA wideLog2e<>+16(SB)/8, $0x3ff71547652b82fe
+DATA wideLog2e<>+24(SB)/8, $0x3ff71547652b82fe
+GLOBL wideLog2e<>(SB), RODATA|NOPTR, $32
+
+DATA taylor7<>+0(SB)/8, $0x3eeffcbfc588b0c2
+DATA taylor7<>+8(SB)/8, $0x3eeffcbfc588b0c2
+DATA taylor7<>+16(SB)/8, $0x3eeffcbfc588b0c2
+DATA taylor7<>+24(SB)/8, $0x3eeffcbfc588b0c2
+GLOBL taylor7<>(SB), RODATA|NOPTR, $32
+
+DATA taylor6<>+0(SB)/8, $0x3f2430912f86c785
+DATA taylor6<>+8(SB)/8, $0x3f2430912f86c785
+DATA taylor6<>+16(SB)/8, $0x3f2430912f86c785
+DATA taylor6<>+24(SB)/8, $0x3f2430912f86c785
+GLOBL taylor6<>(SB), RODATA|NOPTR, $32
+
+DATA taylor5<>+0(SB)/8, $0x3f55d87fe78a672f
+DATA taylor5<>+8(SB)/8, $0x3f55d87fe78a672f
+DATA taylor5<>+16(SB)/8, $0x3f55d87fe78a672f
+DATA taylor5<>+24(SB)/8, $0x3f55d87fe78a672f
+GLOBL taylor5<>(SB), RODATA|NOPTR, $32
+
+DATA taylor4<>+0(SB)/8, $0x3f83b2ab6fba4e76
+DATA taylor4<>+8(SB)/8, $0x3f83b2ab6fba4e76
+DATA taylor4<>+16(SB)/8, $0x3f83b2ab6fba4e76
+DATA taylor4<>+24(SB)/8, $0x3f83b2ab6fba4e76
+GLOBL taylor4<>(SB), RODATA|NOPTR, $32
+
+DATA taylor3<>+0(SB)/8, $0x3fac6b08d704a0be
+DATA taylor3<>+8(SB)/8, $0x3fac6b08d704a0be
+DATA taylor3<>+16(SB)/8, $0x3fac6b08d704a0be
+DATA taylor3<>+24(SB)/8, $0x3fac6b08d704a0be
+GLOBL taylor3<>(SB), RODATA|NOPTR, $32
+
+DATA taylor2<>+0(SB)/8, $0x3fcebfbdff82c58e
+DATA taylor2<>+8(SB)/8, $0x3fcebfbdff82c58e
+DATA taylor2<>+16(SB)/8, $0x3fcebfbdff82c58e
+DATA taylor2<>+24(SB)/8, $0x3fcebfbdff82c58e
+GLOBL taylor2<>(SB), RODATA|NOPTR, $32
+
+DATA taylor1<>+0(SB)/8, $0x3fe62e42fefa39ef
+DATA taylor1<>+8(SB)/8, $0x3fe62e42fefa39ef
+DATA taylor1<>+16(SB)/8, $0x3fe62e42fefa39ef
+DATA taylor1<>+24(SB)/8, $0x3fe62e42fefa39ef
+GLOBL taylor1<>(SB), RODATA|NOPTR, $32
+
+DATA taylor0<>+0(SB)/8, $0x3ff0000000000000
+DATA taylor0<>+8(SB)/8, $0x3ff0000000000000
+DATA taylor0<>+16(SB)/8, $0x3ff0000000000000
+DATA taylor0<>+24(SB)/8, $0x3ff0000000000000
+GLOBL taylor0<>(SB), RODATA|NOPTR, $32
+
+DATA wideOne<>+0(SB)/8, $0x3ff0000000000000
+DATA wideOne<>+8(SB)/8, $0x3ff0000000000000
+DATA wideOne<>+16(SB)/8, $0x3ff0000000000000
+DATA wideOne<>+24(SB)/8, $0x3ff0000000000000
+GLOBL wideOne<>(SB), RODATA|NOPTR, $32
+
+// func eluFloats(x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·eluFloats(SB), NOSPLIT, $0-16
+	VXORPD Y0, Y0, Y0
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	JMP    next
+
+loop:
+	VMOVUPS      (AX), Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VCVTPS2PD    X1, Y1
+	VMINPD       Y1, Y0, Y4
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y4, Y5
+	VMOVUPD      wideMost<>+0(SB), Y8
+	VMINPD       Y4, Y8, Y4
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y4, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y4, Y7
+	VMOVUPD      taylor7<>+0(SB), Y8
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y8
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y8, Y8
+	VANDPD       Y5, Y8, Y8
+	VMAXPD       Y1, Y0, Y1
+	VADDPD       Y1, Y8, Y8
+	VCVTPS2PD    X2, Y1
+	VMINPD       Y1, Y0, Y4
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y4, Y5
+	VMOVUPD      wideMost<>+0(SB), Y9
+	VMINPD       Y4, Y9, Y4
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y4, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y4, Y7
+	VMOVUPD      taylor7<>+0(SB), Y9
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y9
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y9, Y9
+	VANDPD       Y5, Y9, Y9
+	VMAXPD       Y1, Y0, Y1
+	VADDPD       Y1, Y9, Y9
+	VCVTPD2PSY   Y8, X3
+	VCVTPD2PSY   Y9, X2
+	VINSERTF128  $0x01, X2, Y3, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+
+next:
+	CMPQ         CX, $0x00000008
+	JGE          loop
+	TESTQ        CX, CX
+	JZ           done
+	LEAQ         masks<>+0(SB), DX
+	MOVQ         $0x00000008, BX
+	SUBQ         CX, BX
+	VMOVDQU      (DX)(BX*4), Y3
+	VMASKMOVPS   (AX), Y3, Y1
+	VEXTRACTF128 $0x01, Y1, X4
+	VCVTPS2PD    X1, Y1
+	VMINPD       Y1, Y0, Y5
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y5, Y6
+	VMOVUPD      wideMost<>+0(SB), Y9
+	VMINPD       Y5, Y9, Y5
+	VMOVUPD      wideMagic<>+0(SB), Y7
+	VFMADD231PD  wideLog2e<>+0(SB), Y5, Y7
+	VSUBPD       wideMagic<>+0(SB), Y7, Y8
+	VFMSUB231PD  wideLog2e<>+0(SB), Y5, Y8
+	VMOVUPD      taylor7<>+0(SB), Y9
+	VFMADD213PD  taylor6<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor5<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor4<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor3<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor2<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor1<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor0<>+0(SB), Y8, Y9
+	VPSLLQ       $0x34, Y7, Y7
+	VPADDQ       wideOne<>+0(SB), Y7, Y7
+	VMULPD       Y7, Y9, Y9
+	VANDPD       Y6, Y9, Y9
+	VMAXPD       Y1, Y0, Y1
+	VADDPD       Y1, Y9, Y9
+	VCVTPS2PD    X4, Y1
+	VMINPD       Y1, Y0, Y4
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y4, Y5
+	VMOVUPD      wideMost<>+0(SB), Y8
+	VMINPD       Y4, Y8, Y4
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y4, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y4, Y7
+	VMOVUPD      taylor7<>+0(SB), Y8
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y8
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y8, Y8
+	VANDPD       Y5, Y8, Y8
+	VMAXPD       Y1, Y0, Y1
+	VADDPD       Y1, Y8, Y8
+	VCVTPD2PSY   Y9, X2
+	VCVTPD2PSY   Y8, X4
+	VINSERTF128  $0x01, X4, Y2, Y1
+	VMASKMOVPS   Y1, Y3, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluFloats(x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluFloats(SB), NOSPLIT, $0-16
+	VXORPD Y0, Y0, Y0
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	JMP    next
+
+loop:
+	VMOVUPS      (AX), Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VCVTPS2PD    X1, Y1
+	VSUBPD       Y1, Y0, Y4
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y4, Y5
+	VMOVUPD      wideMost<>+0(SB), Y8
+	VMINPD       Y4, Y8, Y4
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y4, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y4, Y7
+	VMOVUPD      taylor7<>+0(SB), Y8
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y8
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y8
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y8, Y8
+	VANDPD       Y5, Y8, Y8
+	VADDPD       wideOne<>+0(SB), Y8, Y8
+	VDIVPD       Y8, Y1, Y8
+	VCVTPS2PD    X2, Y1
+	VSUBPD       Y1, Y0, Y4
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y4, Y5
+	VMOVUPD      wideMost<>+0(SB), Y9
+	VMINPD       Y4, Y9, Y4
+	VMOVUPD      wideMagic<>+0(SB), Y6
+	VFMADD231PD  wideLog2e<>+0(SB), Y4, Y6
+	VSUBPD       wideMagic<>+0(SB), Y6, Y7
+	VFMSUB231PD  wideLog2e<>+0(SB), Y4, Y7
+	VMOVUPD      taylor7<>+0(SB), Y9
+	VFMADD213PD  taylor6<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor5<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor4<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor3<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor2<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor1<>+0(SB), Y7, Y9
+	VFMADD213PD  taylor0<>+0(SB), Y7, Y9
+	VPSLLQ       $0x34, Y6, Y6
+	VPADDQ       wideOne<>+0(SB), Y6, Y6
+	VMULPD       Y6, Y9, Y9
+	VANDPD       Y5, Y9, Y9
+	VADDPD       wideOne<>+0(SB), Y9, Y9
+	VDIVPD       Y9, Y1, Y9
+	VCVTPD2PSY   Y8, X3
+	VCVTPD2PSY   Y9, X2
+	VINSERTF128  $0x01, X2, Y3, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+
+next:
+	CMPQ         CX, $0x00000008
+	JGE          loop
+	TESTQ        CX, CX
+	JZ           done
+	LEAQ         masks<>+0(SB), DX
+	MOVQ         $0x00000008, BX
+	SUBQ         CX, BX
+	VMOVDQU      (DX)(BX*4), Y3
+	VMASKMOVPS   (AX), Y3, Y1
+	VEXTRACTF128 $0x01, Y1, X4
+	VCVTPS2PD    X1, Y1
+	VSUBPD       Y1, Y0, Y5
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y5, Y6
+	VMOVUPD      wideMost<>+0(SB), Y9
+	VMINPD       Y5, Y9, Y5
+	VMOVUPD      wideMagic<>+0(SB), Y7
+	VFMADD231PD  wideLog2e<>+0(SB), Y5, Y7
+	VSUBPD       wideMagic<>+0(SB), Y7, Y8
+	VFMSUB231PD  wideLog2e<>+0(SB), Y5, Y8
+	VMOVUPD      taylor7<>+0(SB), Y9
+	VFMADD213PD  taylor6<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor5<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor4<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor3<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor2<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor1<>+0(SB), Y8, Y9
+	VFMADD213PD  taylor0<>+0(SB), Y8, Y9
+	VPSLLQ       $0x34, Y7, Y7
+	VPADDQ       wideOne<>+0(SB), Y7, Y7
+	VMULPD       Y7, Y9, Y9
+	VANDPD       Y6, Y9, Y9
+	VADDPD       wideOne<>+0(SB), Y9, Y9
+	VDIVPD       Y9, Y1, Y9
+	VCVTPS2PD    X4, Y1
+	VSUBPD       Y1, Y0, Y0
+	VCMPPD       $0x05, wideLeast<>+0(SB), Y0, Y4
+	VMOVUPD      wideMost<>+0(SB), Y7
+	VMINPD       Y0, Y7, Y0
+	VMOVUPD      wideMagic<>+0(SB), Y5
+	VFMADD231PD  wideLog2e<>+0(SB), Y0, Y5
+	VSUBPD       wideMagic<>+0(SB), Y5, Y6
+	VFMSUB231PD  wideLog2e<>+0(SB), Y0, Y6
+	VMOVUPD      taylor7<>+0(SB), Y7
+	VFMADD213PD  taylor6<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor5<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor4<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor3<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor2<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor1<>+0(SB), Y6, Y7
+	VFMADD213PD  taylor0<>+0(SB), Y6, Y7
+	VPSLLQ       $0x34, Y5, Y5
+	VPADDQ       wideOne<>+0(SB), Y5, Y5
+	VMULPD       Y5, Y7, Y7
+	VANDPD       Y4, Y7, Y7
+	VADDPD       wideOne<>+0(SB), Y7, Y7
+	VDIVPD       Y7, Y1, Y7
+	VCVTPD2PSY   Y9, X2
+	VCVTPD2PSY   Y7, X4
+	VINSERTF128  $0x01, X4, Y2, Y1
+	VMASKMOVPS   Y1, Y3, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func streamScores1(s *float32, sStride int, q *float32, qStride int, k *float32, kStride int, n int, d int, next *float32, offset int, run int, jump int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·streamScores1(SB), NOSPLIT, $0-96

@@ -37,11 +37,9 @@ func (c *call) work() vkattn.Work { return c.op.Work(&c.args, c.seqs, false) }
 
 func (c *call) run(ctx context.Context, b *Backend) (splits int, err error) {
 	rows, _ := b.kernel.tile()
-	units := c.units(rows)
-	whole := len(units)
-	units = c.split(units, len(b.workers))
+	units, parts := c.split(c.units(rows), len(b.workers))
 	if err := b.spread(len(units), func(w *worker, i int) error { return w.attend(ctx, c, &units[i]) }); err != nil {
 		return 0, err
 	}
-	return (len(units) + whole - 1) / max(whole, 1), nil
+	return parts, nil
 }

@@ -57,6 +57,35 @@ func BenchmarkAttention(b *testing.B) {
 	}
 }
 
+// BenchmarkLinearMaps runs linear attention with every feature map on one worker: how far apart they are is what the maps
+// cost.
+func BenchmarkLinearMaps(b *testing.B) {
+	for _, m := range []vkattn.FeatureMap{vkattn.MapIdentity, vkattn.MapReLU, vkattn.MapELU, vkattn.MapExp, vkattn.MapSiLU, vkattn.MapSoftmax, vkattn.MapFavor} {
+		op := vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 4096, HeadDim: 64, Causal: true, Map: m}
+		if m == vkattn.MapFavor {
+			op.Features = 64
+		}
+		b.Run(m.String(), func(b *testing.B) {
+			backend := New(Config{Workers: 1})
+			defer backend.Close()
+			r := newLinearRun(newRand(1), op, 1)
+			plan, err := backend.Plan(b.Context(), op)
+			if err != nil {
+				b.Fatal(err)
+			}
+			best := time.Duration(1 << 62)
+			for b.Loop() {
+				began := time.Now()
+				if _, err := plan.Run(b.Context(), r.args); err != nil {
+					b.Fatal(err)
+				}
+				best = min(best, time.Since(began))
+			}
+			b.ReportMetric(float64(best.Nanoseconds()), "best-ns/op")
+		})
+	}
+}
+
 // newContiguousRun is newRun with contiguous inputs.
 func newContiguousRun(rng *rand.Rand, op vkattn.Attention) *run {
 	r := newRun(rng, op)

@@ -13,6 +13,7 @@ type call struct {
 	slopes, sinks, relative []float32
 	mask, tree              []byte
 	scale                   float32
+	panels                  *blockPanels // of a block mask whose blocks have pairs of their own
 }
 
 // bind checks args and resolves them.
@@ -21,7 +22,7 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value)}
+	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value), panels: newBlockPanels(args.Blocks)}
 	return c, resolve([]argument{
 		{"Q", args.Q, &c.q, nil}, {"K", args.K, &c.k, nil}, {"V", args.V, &c.v, nil}, {"Out", args.Out, &c.out, nil},
 		{"LSE", args.LSE, &c.lse, nil}, {"Bias", args.Bias, &c.bias, nil}, {"Mask", args.Mask, nil, &c.mask},

@@ -2,8 +2,8 @@ package cpu
 
 import "math"
 
-// expRow replaces every s by exp(s-m) and returns their sum. All s are at most m+100, or NaN, which stays
-// NaN; -inf gives 0. The difference is taken before the change of base, so that m may be large, and
+// expRow replaces every s by exp(s-m) and returns their sum. NaN stays NaN; -inf gives 0, and s far above m +inf.
+// The difference is taken before the change of base, so that m may be large, and
 // 2^f is a Taylor polynomial of degree 7 in float64: 5e-9 off, so that the result is within 0.6 ulp.
 func expRow(s []float32, m float64) float64 {
 	const (
@@ -22,6 +22,9 @@ func expRow(s []float32, m float64) float64 {
 		if d < -104 { // below half the smallest float32
 			s[i] = 0
 			continue
+		}
+		if d > 100 { // infinite in float32
+			d = 100
 		}
 		y := d * math.Log2E
 		k := y + round

@@ -44,6 +44,7 @@ type kernel interface {
 	// is finite. Else t stays as it is.
 	accumulate(t *state, p, v blas32.General, r0, r1 int) bool
 	panels
+	maps
 }
 
 // panels multiplies matrices panel by panel: what linear attention needs. Whoever calls leaves room behind rows, up to a
@@ -58,6 +59,16 @@ type panels interface {
 	product(o, p blas32.General, v, w []float32)
 	// finite reports whether all of x is.
 	finite(x []float32) bool
+}
+
+// maps are functions of many numbers, computed in float64 and rounded once: what feature maps need. NaN stays NaN.
+type maps interface {
+	// exp replaces every x by exp(x-m) and returns their sum. -inf gives 0, and x far above m +inf.
+	exp(x []float32, m float64) float64
+	// elu replaces every x by x+1 if it is above 0, else by exp(x).
+	elu(x []float32)
+	// silu replaces every x by x / (1 + exp(-x)).
+	silu(x []float32)
 }
 
 // roundUp is n up to a multiple of m.

@@ -194,10 +194,13 @@ func (w *linearScratch) advance(n int) {
 	} else {
 		last := w.pairs[(n-1)*w.c.chunk:]
 		for p := range w.panelCount() {
-			for b := range n {
+			for b, e := range last[:n] {
+				if e == 1 {
+					continue
+				}
 				u := w.update(p, n).Data[b*panelCols : (b+1)*panelCols]
 				for c := range u {
-					u[c] *= last[b]
+					u[c] *= e
 				}
 			}
 		}

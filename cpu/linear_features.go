@@ -121,7 +121,7 @@ func (w *linearScratch) damp(x blas32.General) {
 
 // favorRow turns projections into features: (exp(row - shift) + MapEps) / sqrt(Features).
 func (w *linearScratch) favorRow(row []float32, shift float64) {
-	expRow(row, shift)
+	w.kernel.exp(row, shift)
 	root := math.Sqrt(float64(w.f))
 	eps, factor := float32(w.c.op.MapEps.Value), float32(1/root)
 	for r := range row {
@@ -134,7 +134,7 @@ func (w *linearScratch) mapRows(x []float32, n int) {
 	eps := float32(w.c.op.MapEps.Value)
 	for a := range n {
 		row := x[a*w.stride : a*w.stride+w.f]
-		mapRow(w.c.op.Map, row, w.erase[:w.f]) // which is not in use while features are made
+		w.mapRow(row)
 		if eps != 0 {
 			for r := range row {
 				row[r] += eps
@@ -143,57 +143,29 @@ func (w *linearScratch) mapRows(x []float32, n int) {
 	}
 }
 
-// mapRow applies a map to x. It has room for as many numbers in free.
-func mapRow(m vkattn.FeatureMap, x, free []float32) {
-	switch m {
+// mapRow applies a map to x.
+func (w *linearScratch) mapRow(x []float32) {
+	switch m := w.c.op.Map; m {
 	case vkattn.MapELU:
-		for r, v := range x {
-			free[r] = v
-			if v > 0 {
-				free[r] = 0
-			}
-		}
-		expRow(free, 0)
-		for r, v := range x {
-			if v > 0 {
-				x[r] = v + 1
-			} else {
-				x[r] = free[r]
-			}
-		}
+		w.kernel.elu(x)
 	case vkattn.MapReLU, vkattn.MapSquaredReLU:
 		for r, v := range x {
-			if v < 0 {
-				v = 0
-			}
+			v = max(v, 0)
 			if m == vkattn.MapSquaredReLU {
 				v *= v
 			}
 			x[r] = v
 		}
 	case vkattn.MapSiLU:
-		for r, v := range x {
-			x[r] = float32(float64(v) / (1 + math.Exp(-float64(v))))
-		}
+		w.kernel.silu(x)
 	case vkattn.MapExp:
-		exps(x)
+		w.kernel.exp(x, 0)
 	case vkattn.MapSoftmax:
-		sum := expRow(x, float64(largest32(x)))
+		factor := 1 / w.kernel.exp(x, float64(largest32(x)))
 		for r := range x {
-			x[r] = float32(float64(x[r]) / sum)
+			x[r] = float32(float64(x[r]) * factor)
 		}
 	}
-}
-
-// exps replaces every x by exp(x).
-func exps(x []float32) {
-	const infinite = 100 // in float32
-	for r, v := range x {
-		if v > infinite {
-			x[r] = infinite
-		}
-	}
-	expRow(x, 0)
 }
 
 // largest32 is the largest number of x; NaN is left out.

@@ -14,24 +14,21 @@ func (w *linearScratch) sums(n int) {
 		return
 	}
 	for a := range n {
-		k := w.k[a*w.stride : a*w.stride+w.f]
-		known := 0.0
-		for r := range w.z {
-			e := w.decays[a]
-			if w.c.channels() {
-				e = float64(w.channel[a*w.stride+r])
+		if w.c.channels() {
+			for r, e := range w.channel[a*w.stride : a*w.stride+w.f] {
+				w.z[r] *= float64(e)
 			}
-			if e != 1 {
+		} else if e := w.decays[a]; e != 1 {
+			for r := range w.z {
 				w.z[r] *= e
 			}
-			known += float64(k[r]) * w.z[r]
 		}
-		u := 1.0
+		k, u := w.k[a*w.stride:a*w.stride+w.f], 1.0
 		if w.c.args.Beta.Given() {
-			u = float64(w.beta[a]) * (1 - known)
+			u = float64(w.beta[a]) * (1 - dot64(k, w.z))
 		}
-		for r := range w.z {
-			w.z[r] += float64(k[r]) * u
+		for r, x := range k {
+			w.z[r] += float64(x) * u
 		}
 		copy(w.zs[a*w.f:], w.z)
 	}

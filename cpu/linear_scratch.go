@@ -233,6 +233,6 @@ func (w *linearScratch) gates(t, n int) {
 		for r := range row {
 			row[r] = c.decay[d.Index(s.Batch, head, s.K0+t+a, r)]
 		}
-		exps(row)
+		w.kernel.exp(row, 0)
 	}
 }

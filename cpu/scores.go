@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/vkattn/vkattn"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -110,11 +111,16 @@ func bias(x, b []float32, stride int) {
 	}
 }
 
-// keepBits hides the keys whose bit is 0. The bit of x[j] is bit at+j.
-func keepBits(x []float32, bits []uint32, at int) {
-	for j := range x {
-		if bits[(at+j)/32]>>((at+j)%32)&1 == 0 {
-			x[j] = negInf
+// keepBits hides the keys whose bit is 0, run by run. The bit of x[j] is bit at+j.
+func keepBits(x []float32, row []uint32, at int) {
+	for j := 0; j < len(x); {
+		shift := (at + j) % 32
+		word, n := row[(at+j)/32]>>shift, min(32-shift, len(x)-j)
+		hidden := min(bits.TrailingZeros32(word), n)
+		hide(x[j : j+hidden])
+		j += hidden
+		if hidden < n {
+			j += min(bits.TrailingZeros32(^(word >> hidden)), n-hidden)
 		}
 	}
 }

@@ -66,25 +66,48 @@ func (c *call) units(tileRows int) []unit {
 // unitsPerWorker keeps all workers busy to the end, even if some of them are slowed down.
 const unitsPerWorker = 8
 
-// split cuts units by keys as well, when there are too few of them to keep all workers busy. The bits do
+// split cuts units that are longer than that by keys as well, and puts them first: all when there are few units, else
+// those of the few rows that a sparse mask lets see everything. parts is how many parts a unit has at most. The bits do
 // not depend on it: a unit that is not cut merges the same parts in the same order.
-func (c *call) split(units []unit, workers int) []unit {
-	if workers == 1 || len(units) >= unitsPerWorker*workers {
-		return units
+func (c *call) split(units []unit, workers int) (cut []unit, parts int) {
+	if workers == 1 {
+		return units, 1
 	}
-	var cut []unit
-	for _, u := range units {
-		parts := (u.seq.Sk + partKeys - 1) / partKeys
-		if parts < 2 {
+	pairs, share := make([]float64, len(units)), 0.0
+	var w worker
+	for i := range units {
+		pairs[i] = w.visits(c, &units[i])
+		share += pairs[i] / float64(unitsPerWorker*workers)
+	}
+	parts = 1
+	var rest []unit
+	for i, u := range units {
+		if pairs[i] <= share {
+			rest = append(rest, u)
+			continue
+		}
+		n := roundUp(u.seq.Sk, partKeys) / partKeys
+		if n == 1 {
 			cut = append(cut, u)
 			continue
 		}
-		u.join = &join{parts: make([]state, parts)}
-		u.join.left.Store(int32(parts))
-		for p := range parts {
+		parts = max(parts, n)
+		u.join = &join{parts: make([]state, n)}
+		u.join.left.Store(int32(n))
+		for p := range n {
 			u.part = p
 			cut = append(cut, u)
 		}
 	}
-	return cut
+	return append(cut, rest...), parts
+}
+
+// visits is how many pairs of rows and keys the unit visits.
+func (w *worker) visits(c *call, u *unit) float64 {
+	w.find(c, u)
+	keys := 0
+	for _, r := range w.ranges {
+		keys += r.hi - r.lo
+	}
+	return float64(keys) * float64(u.rows())
 }

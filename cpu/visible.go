@@ -49,9 +49,14 @@ func hide(x []float32) {
 }
 
 // rowRange is the range of rows of the unit, up to multiples of blockRows, outside of which no row sees
-// any of keys [j0, j1).
-func (w *worker) rowRange(u *unit, j0, j1 int) (r0, r1 int) {
+// any of keys [j0, j1) of a range.
+func (w *worker) rowRange(c *call, u *unit, keys *keyRange, j0, j1 int) (r0, r1 int) {
 	first, last := 0, len(w.rows)
+	if keys.tile >= 0 {
+		s, at := c.panels.span(keys.tile, j0-keys.block, j1-keys.block), u.i0%c.args.Blocks.BlockQ
+		first = min(max(s.lo-at, 0), last)
+		last = max(min(s.hi-at, last), first)
+	}
 	for first < last && !w.rows[first].sees(j0, j1) {
 		first++
 	}

@@ -44,8 +44,7 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 	w.kernel.queries(q)
 	defer w.kernel.ahead(blas32.General{}, false) // lets go of the caller's memory
 	w.rows = w.rowKeys(w.rows[:0], s, u.i0, u.i1)
-	w.spans = s.Spans(w.spans[:0], u.i0, u.i1)
-	w.ranges = c.keyRanges(w.ranges[:0], w.spans, s, u.heads[0], u.i0)
+	w.find(c, u)
 	if u.join != nil {
 		w.part.reset(rows)
 		if _, err := w.keys(ctx, c, u, u.part*partKeys, (u.part+1)*partKeys); err != nil {
@@ -66,6 +65,12 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 	}
 	w.write(c, u)
 	return nil
+}
+
+// find sets the ranges of keys that the unit visits.
+func (w *worker) find(c *call, u *unit) {
+	w.spans = u.seq.Spans(w.spans[:0], u.i0, u.i1)
+	w.ranges = c.keyRanges(w.ranges[:0], w.spans, u.seq, u.heads[0], u.i0)
 }
 
 // leave hands the state of a part to the units of the same rows; the last one merges them in order.
@@ -117,6 +122,9 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 			if w.rows[0].hi < j1 { // a smaller step wastes less at the diagonal: 4% of a causal call of 1,024 tokens
 				j1 = min(j0+step/2, j1)
 			}
+			if r.tile >= 0 {
+				j1 = r.block + c.panels.end(r.tile, j0-r.block, j1-r.block)
+			}
 			w.tile(c, u, r, j0, j1)
 			any = true
 		}
@@ -126,7 +134,7 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 
 // tile takes keys [j0, j1) of a range into w.part.
 func (w *worker) tile(c *call, u *unit, keys *keyRange, j0, j1 int) {
-	r0, r1 := w.rowRange(u, j0, j1)
+	r0, r1 := w.rowRange(c, u, keys, j0, j1)
 	if r0 == r1 {
 		return
 	}

@@ -153,7 +153,7 @@ func (ch *choice) run(r *run, c *call) error {
 		if op.Packed {
 			sq, sk = op.SeqQ, op.SeqK
 		}
-		s.blocks = newBlockCutter(c.args.Blocks, sq, sk, ch.tileRows())
+		s.mask = &cutMask{c.args.Blocks, sq, sk, &ch.blocks}
 	}
 	if ch.standard {
 		err = r.standard(s, vector)

@@ -155,6 +155,7 @@ func (c *blockCutter) place(t *tiledBlocks) uint32 {
 
 // appendTo lays the lists out behind w, turning offsets into places in w.
 func (t *tiledBlocks) appendTo(w []uint32) []uint32 {
+	w = slices.Grow(w, t.words())
 	entries := uint32(len(w) + len(t.starts))
 	bits := entries + uint32(len(t.entries))
 	for _, s := range t.starts {

@@ -59,8 +59,9 @@ type choice struct {
 	refused  []vkattn.Refusal
 	notes    []string
 
-	mu   sync.Mutex
-	last *geometry // of the last call
+	mu     sync.Mutex
+	last   *geometry // of the last call
+	blocks blockCache
 }
 
 func (c *choice) kernel() string {

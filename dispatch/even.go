@@ -35,9 +35,8 @@ type evenGroup struct{ items, joined [2]int }
 
 // evenPlan is the items of a call: those of row tiles in parts, group by group, and behind them the whole row tiles.
 type evenPlan struct {
-	items  []item
+	words  []uint32  // items, and behind them joined
 	costs  []float64 // FLOPs, of each item
-	joined []joined
 	groups []evenGroup
 	whole  int // the first item that is a whole row tile
 	slots  int // used
@@ -77,6 +76,8 @@ const (
 // plan cuts the row tiles of a call. visited are the key tiles that one visits, ascending.
 func (e even) plan(tiles int, cost float64, visited func(flat int) *keyTiles) *evenPlan {
 	p := &evenPlan{parts: 1}
+	var items []item
+	var join []joined
 	var whole []item
 	var wholeCosts []float64
 	all := 0
@@ -97,44 +98,38 @@ func (e even) plan(tiles int, cost float64, visited func(flat int) *keyTiles) *e
 			continue
 		}
 		if used+parts > e.slots || used >= room {
-			g.items[1], g.joined[1] = len(p.items), len(p.joined)
+			g.items[1], g.joined[1] = len(items), len(join)
 			p.groups = append(p.groups, g)
-			g = evenGroup{items: [2]int{len(p.items), 0}, joined: [2]int{len(p.joined), 0}}
+			g = evenGroup{items: [2]int{len(items), 0}, joined: [2]int{len(join), 0}}
 			used = 0
 		}
-		p.joined = append(p.joined, joined{uint32(flat), uint32(used), uint32(parts)})
+		join = append(join, joined{uint32(flat), uint32(used), uint32(parts)})
 		for i := range parts {
 			lo, hi := keys.n*i/parts, keys.n*(i+1)/parts
 			it := item{Tile: uint32(flat), First: uint32(keys.at(lo)), End: lastKeyTile, Slot: uint32(used + i)}
 			if i+1 < parts {
 				it.End = uint32(keys.at(hi))
 			}
-			p.items = append(p.items, it)
+			items = append(items, it)
 			p.costs = append(p.costs, cost*float64(hi-lo+1))
 		}
 		used += parts
 		p.slots, p.parts = max(p.slots, used), max(p.parts, parts)
 	}
-	if len(p.items) == 0 {
+	if len(items) == 0 {
 		return nil
 	}
-	g.items[1], g.joined[1] = len(p.items), len(p.joined)
+	g.items[1], g.joined[1] = len(items), len(join)
 	p.groups = append(p.groups, g)
-	p.whole = len(p.items)
-	p.items, p.costs = append(p.items, whole...), append(p.costs, wholeCosts...)
+	p.whole = len(items)
+	items, p.costs = append(items, whole...), append(p.costs, wholeCosts...)
+	for _, i := range items {
+		p.words = append(p.words, i.Tile, i.First, i.End, i.Slot)
+	}
+	for _, j := range join {
+		p.words = append(p.words, j.Tile, j.Slot, j.Parts)
+	}
 	return p
-}
-
-// words are the lists of the kernels: items, then joined row tiles.
-func (p *evenPlan) words() (items, all []uint32) {
-	for _, i := range p.items {
-		all = append(all, i.Tile, i.First, i.End, i.Slot)
-	}
-	n := len(all)
-	for _, j := range p.joined {
-		all = append(all, j.Tile, j.Slot, j.Parts)
-	}
-	return all[:n], all
 }
 
 // keyTiles are the key tiles that a row tile visits: those of spans, or those that entries of a block list name.
@@ -197,12 +192,12 @@ func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
 	if _, ok, _ := l.windows(l.area(0, l.tiles)); !ok {
 		return nil
 	}
-	build := func() *evenPlan {
+	build := func(blocks *tiledBlocks) *evenPlan {
 		var k keyTiles
 		visits, widest := 0.0, 0
-		if sec.blocks != nil {
+		if blocks != nil {
 			for flat := range l.tiles {
-				l.visited(flat, sec.blocks, &k)
+				l.visited(flat, blocks, &k)
 				visits, widest = visits+float64(k.n), max(widest, k.n)
 			}
 		} else {
@@ -225,14 +220,15 @@ func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
 		}
 		perKeyTile := float64(keyTile*l.tileRows) * 2 * float64(l.op.HeadDim+l.op.ValueDim)
 		return e.plan(l.tiles, perKeyTile, func(flat int) *keyTiles {
-			l.visited(flat, sec.blocks, &k)
+			l.visited(flat, blocks, &k)
 			return &k
 		})
 	}
-	if sec.blocks != nil {
-		return build()
+	if f := sec.masked; f != nil {
+		f.evenOnce.Do(func() { f.even = build(&f.blocks) })
+		return f.even
 	}
-	l.evenOnce.Do(func() { l.even = build() })
+	l.evenOnce.Do(func() { l.even = build(nil) })
 	return l.even
 }
 
@@ -240,7 +236,7 @@ func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
 func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, work *vk.Buffer) error {
 	l := s.layout
 	tileRows := key.tileRows()
-	merge, err := r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, p.parts, len(p.joined)*tileRows)})
+	merge, err := r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, p.parts, p.groups[len(p.groups)-1].joined[1]*tileRows)})
 	if err != nil {
 		return err
 	}
@@ -289,12 +285,12 @@ func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *ev
 		return nil
 	}
 	for i, g := range p.groups {
-		if err := items(g.items[0], g.items[1], true, i == 0 && p.whole < len(p.items)); err != nil {
+		if err := items(g.items[0], g.items[1], true, i == 0 && p.whole < len(p.costs)); err != nil {
 			return err
 		}
 		if i == 0 {
 			// The whole row tiles fill up what the first parts leave of the device.
-			if err := items(p.whole, len(p.items), false, false); err != nil {
+			if err := items(p.whole, len(p.costs), false, false); err != nil {
 				return err
 			}
 		}

@@ -141,11 +141,14 @@ func (p *Plan) Explain() vkattn.Explanation {
 	return e
 }
 
-// Close gives the plan up; pipelines stay with the backend for other plans.
+// Close gives the plan up, and what it keeps of block masks; pipelines stay with the backend for other plans.
 func (p *Plan) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	if c, ok := p.decision.(*choice); ok {
+		c.blocks.close()
+	}
 	return nil
 }
 

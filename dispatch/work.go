@@ -3,6 +3,8 @@ package dispatch
 import (
 	"fmt"
 	"math"
+	"sync"
+	"weak"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
@@ -13,7 +15,7 @@ type section struct {
 	tile, end int
 	params    params
 	words     []uint32
-	blocks    *tiledBlocks // nil: no block mask
+	masked    *filled // nil: no block mask
 }
 
 // sections makes the work buffers of a call, one after the other: usually one is all, more are needed where
@@ -23,7 +25,7 @@ type sections struct {
 	params        params // but for the lists
 	slopes, sinks perHead
 	relative      perHead
-	blocks        *blockCutter // nil: no block mask
+	mask          *cutMask // nil: no block mask
 }
 
 // perHead is [B or 1, Hq] numbers, or rows of numbers.
@@ -65,21 +67,11 @@ func (s *sections) next(a int, further int64) (section, error) {
 		}
 		perSequence += v.batchStride
 	}
+	f := s.fill(a, room-used, perSequence)
+	sec.end = f.end
 	var table []uint32 // of sequences
-	var blocks tiledBlocks
 	seq0, _, _ := s.locate(a)
-	for i := seq0; i < len(s.seqs); i++ {
-		used += perSequence
-		if used+blocks.words() > room {
-			break
-		}
-		from, end := max(a, s.first[i]), s.first[i+1]
-		if s.blocks != nil {
-			end = s.addBlocks(&blocks, from, end, room-used)
-		}
-		if end == from && from < s.first[i+1] {
-			break
-		}
+	for i := seq0; i < seq0+f.sequences; i++ {
 		table = appendSequence(table, &s.seqs[i], s.first[i]/s.heads)
 		for k := range vectors {
 			v := &vectors[k]
@@ -88,9 +80,6 @@ func (s *sections) next(a int, further int64) (section, error) {
 		}
 		p.Sequences++
 		p.RowTiles = uint32(s.first[i+1] / s.heads)
-		if sec.end = end; end < s.first[i+1] {
-			break
-		}
 	}
 	if sec.end == a {
 		return sec, fmt.Errorf("dispatch: the lists of a single row tile (sequence, global tokens, block mask) exceed the %d bytes that the device binds at once: %w", s.limit, vkattn.ErrUnsupported)
@@ -105,10 +94,10 @@ func (s *sections) next(a int, further int64) (section, error) {
 		v := &vectors[i]
 		*v.list = add(v.words) - uint32(seq0*v.batchStride)
 	}
-	if s.blocks != nil {
+	if s.mask != nil {
 		p.BlockList = uint32(len(sec.words)) - 2*uint32(a)
-		sec.words = blocks.appendTo(sec.words)
-		sec.blocks = &blocks
+		sec.words = f.blocks.appendTo(sec.words)
+		sec.masked = f
 	}
 	copy(wordBytes(sec.words), bytesOf(p))
 	return sec, nil
@@ -116,24 +105,76 @@ func (s *sections) next(a int, further int64) (section, error) {
 
 // addItems appends the lists of an even call, if there is room.
 func (s *section) addItems(p *evenPlan, limit int64) bool {
-	items, all := p.words()
-	if 4*int64(len(s.words)+len(all))+256 > limit {
+	if 4*int64(len(s.words)+len(p.words))+256 > limit {
 		return false
 	}
 	s.params.ItemList = uint32(len(s.words))
-	s.params.JoinedList = s.params.ItemList + uint32(len(items))
-	s.words = append(s.words, all...)
+	s.params.JoinedList = s.params.ItemList + uint32(itemWords*len(p.costs))
+	s.words = append(s.words, p.words...)
 	copy(wordBytes(s.words), bytesOf(&s.params))
 	return true
 }
 
+// filled is how far the lists of a section reach: so many sequences, from that of its first row tile on, and row tiles
+// up to end, whose block lists are blocks.
+type filled struct {
+	sequences, end int
+	blocks         tiledBlocks
+
+	evenOnce sync.Once
+	even     *evenPlan // if these are all row tiles
+}
+
+// fill finds room for as many row tiles from a on as take at most room words: perSequence for each sequence, and the
+// block lists, which an earlier call with the same mask may have left. What it returns is not to be changed.
+func (s *sections) fill(a, room, perSequence int) *filled {
+	if s.mask == nil {
+		return s.cutLists(a, room, perSequence)
+	}
+	key := blockKey{weak.Make(s.mask.BlockMask), s.mask.sq, s.mask.sk, s.geometry, a, room, perSequence}
+	f := s.mask.cache.find(key)
+	if f == nil {
+		f = s.cutLists(a, room, perSequence)
+		s.mask.cache.keep(key, f)
+	}
+	return f
+}
+
+// cutLists is fill without a memory.
+func (s *sections) cutLists(a, room, perSequence int) *filled {
+	f := &filled{end: a}
+	var c *blockCutter
+	if s.mask != nil {
+		c = newBlockCutter(s.mask.BlockMask, s.mask.sq, s.mask.sk, s.tileRows)
+	}
+	seq0, _, _ := s.locate(a)
+	for i := seq0; i < len(s.seqs); i++ {
+		if room -= perSequence; f.blocks.words() > room {
+			break
+		}
+		from, end := max(a, s.first[i]), s.first[i+1]
+		if c != nil {
+			end = s.addBlocks(c, &f.blocks, from, end, room)
+		}
+		if end == from && from < s.first[i+1] {
+			break
+		}
+		f.sequences++
+		if f.end = end; end < s.first[i+1] {
+			break
+		}
+	}
+	f.blocks.lists, f.blocks.places = nil, nil // of use only while lists are added
+	return f
+}
+
 // addBlocks adds the block lists of flat row tiles [from, end) as long as all of them take at most room
 // words, and returns the end of those that it has added.
-func (s *sections) addBlocks(t *tiledBlocks, from, end, room int) int {
+func (s *sections) addBlocks(c *blockCutter, t *tiledBlocks, from, end, room int) int {
 	for flat := from; flat < end; flat++ {
 		seq, head, tile := s.locate(flat)
 		before := *t
-		if s.blocks.add(t, s.seqs[seq].Index, head, tile); t.words() > room {
+		if c.add(t, s.seqs[seq].Index, head, tile); t.words() > room {
 			*t = before
 			return flat
 		}

@@ -23,6 +23,9 @@ func main() {
 	packKeys()
 	packValues()
 	softmaxRows()
+	expFloats()
+	eluFloats()
+	siluFloats()
 	for _, rows := range []int{1, 2, 4} {
 		streamScores(rows)
 		streamValues(rows)
