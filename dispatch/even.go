@@ -52,11 +52,23 @@ func newEven(caps *vk.Caps, invocations, tileRows, valueDim, rows, tiles int, vi
 	if caps.DeviceType == "integrated" {
 		wave /= 4
 	}
-	// As many waves as it takes to keep items short; each row tile's last part is half as long on average.
+	mean := visits / float64(tiles)
+	like := float64(widest) < 1.5*mean
 	items := wave * clamp(int(visits*keyTile/float64(wave*shortItem)), 1, 4)
+	switch {
+	case widest > exactKeys/keyTile:
+	case tiles < wave && widest <= 2*leastItem/keyTile:
+		return e, false // short as they are
+	case tiles >= wave && (like || float64(widest)*float64(wave) < 0.75*visits):
+		return e, false // the device is busy until the end
+	case tiles >= wave && float64(widest) < 2.2*mean:
+		items = 4 * tiles // most are long: few items are left for the end
+	case tiles >= wave:
+		items = 4 * wave
+	}
+	// Each row tile's last part is half as long on average.
 	e.length = clamp(int(visits/float64(max(items/2, items-tiles/2))), leastItem/keyTile, exactKeys/keyTile)
-	filled := tiles >= wave || widest < 2*e.length
-	if widest <= e.length || filled && float64(widest)*float64(tiles) < 1.5*visits && widest <= exactKeys/keyTile {
+	if widest <= e.length || tiles < wave && like && widest < 2*e.length {
 		return e, false
 	}
 	// Less than a hundredth of the score matrix goes to partial results, but enough to fill the device.
@@ -69,7 +81,7 @@ func newEven(caps *vk.Caps, invocations, tileRows, valueDim, rows, tiles int, vi
 // one are cut where items would be longer than shortItem keys; leastItem keys are the fewest.
 const (
 	fillItems = 1 << 15
-	shortItem = 2048
+	shortItem = 1024
 	leastItem = 128
 )
 
