@@ -57,6 +57,16 @@ func (g MaskGrid) canonical() (MaskGrid, error) {
 	return g, nil
 }
 
+// assembler is the canonical grid and a mask on it that has no blocks yet.
+func (g MaskGrid) assembler() (MaskGrid, *blockAssembler, error) {
+	g, err := g.canonical()
+	if err != nil {
+		return g, nil, err
+	}
+	a, err := newBlockAssembler(g.Batch, g.Heads, g.SeqQ, g.SeqK, g.BlockQ, g.BlockK)
+	return g, a, err
+}
+
 // off is the diagonal.
 func (g MaskGrid) off() int {
 	switch g.Align {
@@ -76,11 +86,7 @@ func (g MaskGrid) shared(of func(g MaskGrid) (pattern, error)) (*BlockMask, erro
 
 // perHead builds the mask of a pattern that sequences and heads have each their own of.
 func (g MaskGrid) perHead(of func(g MaskGrid, b, h int) (pattern, error)) (*BlockMask, error) {
-	g, err := g.canonical()
-	if err != nil {
-		return nil, err
-	}
-	a, err := newBlockAssembler(g.Batch, g.Heads, g.SeqQ, g.SeqK, g.BlockQ, g.BlockK)
+	g, a, err := g.assembler()
 	if err != nil {
 		return nil, err
 	}
