@@ -48,9 +48,7 @@ func (g MaskGrid) canonical() (MaskGrid, error) {
 			return g, &ArgError{"Offset", "given, but Align is not AlignOffset"}
 		}
 	case AlignOffset:
-		if g.Offset < -MaxSequence || g.Offset > MaxSequence {
-			return g, &ShapeError{"Offset", "", g.Offset, fmt.Sprintf("%d to %d", -MaxSequence, MaxSequence)}
-		}
+		return g, inRange("Offset", g.Offset, -MaxSequence, MaxSequence)
 	default:
 		return g, &ArgError{"Align", fmt.Sprintf("unknown alignment %d", uint8(g.Align))}
 	}
@@ -102,12 +100,4 @@ func (g MaskGrid) perHead(of func(g MaskGrid, b, h int) (pattern, error)) (*Bloc
 		}
 	}
 	return a.m, nil
-}
-
-// inRange refuses a number of a pattern that is out of range.
-func inRange(arg string, n, lo, hi int) error {
-	if n < lo || n > hi {
-		return &ShapeError{arg, "", n, fmt.Sprintf("%d to %d", lo, hi)}
-	}
-	return nil
 }
