@@ -110,8 +110,7 @@ type Backend struct {
 	pool       *pool
 	pipelines  *pipelines
 	disabled   map[string]string // rungs that may not serve, with the reason
-	fallback   string
-	linear     linearLadder
+	late       admissions
 	timestamps bool
 	cacheDir   string
 
@@ -144,7 +143,7 @@ func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{config: cfg, instance: in, tail: make(chan struct{}), tensors: map[*memory]struct{}{},
-		linear: linearLadder{passed: map[string]bool{}, failed: map[string]string{}}}
+		late: admissions{passed: map[string]bool{}, failed: map[string]string{}}}
 	close(b.tail)
 	if err := b.open(ctx); err != nil {
 		b.Close()

@@ -101,8 +101,11 @@ func (k kernelKey) scalar() kernelKey {
 // of 8 lanes against 27 through a texel buffer, the current one 72 against 40).
 const texelVariant = "flash_texels"
 
+// rung is one build of a kernel; path names it for Config.Disable and in reports.
+type rung struct{ path, variant string }
+
 // rungs are the builds of the flash kernel, best first.
-var rungs = []struct{ path, variant string }{{"subgroup", "flash_subgroup"}, {"plain", "flash_plain"}}
+var rungs = []rung{{"subgroup", "flash_subgroup"}, {"plain", "flash_plain"}}
 
 // choose decides how op runs on a device with these capabilities. It is pure: no device is touched.
 // disabled maps rungs that may not serve to the reason. It returns *vkattn.UnsupportedError when nothing fits.

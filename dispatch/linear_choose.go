@@ -116,7 +116,7 @@ type linearChoice struct {
 	notes   []string
 }
 
-var linearRungs = []struct{ path, variant string }{{"subgroup", "linear_recurrent_subgroup"}, {"plain", "linear_recurrent_plain"}}
+var linearRungs = []rung{{"subgroup", "linear_recurrent_subgroup"}, {"plain", "linear_recurrent_plain"}}
 
 // featured says that queries and keys go through the features kernel: maps that need a whole head.
 func (c *linearChoice) featured() bool {
@@ -174,6 +174,9 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
 	}
 	if kernel == linearChunk {
+		if why, off := disabled[linearChunk]; off {
+			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
+		}
 		key, shared, why := p.fitChunk(caps, c)
 		if why != "" {
 			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
