@@ -1,20 +1,23 @@
 package dispatch
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
 )
 
 func openTested(t *testing.T) *Backend {
 	t.Helper()
-	opened, err := Open(t.Context(), Config{Device: "llvmpipe", CacheDir: "off"})
+	opened, err := Open(t.Context(), Config{Device: cmp.Or(os.Getenv("VKATTN_TEST_DEVICE"), "llvmpipe"), CacheDir: "off"})
 	if errors.Is(err, ErrNoDevice) && os.Getenv("VKATTN_REQUIRE_DEVICE") != "1" {
-		t.Skipf("no lavapipe here: %v", err)
+		t.Skipf("no device to test on: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -113,5 +116,33 @@ func TestDistance(t *testing.T) {
 	nan := float32(math.NaN())
 	if a, b := distance([]float32{1, 2}, []float64{1, 2.5}), distance([]float32{1, nan}, []float64{1, 2}); a != 0.5 || !math.IsInf(b, 1) {
 		t.Error(a, b)
+	}
+}
+
+// TestNames: kernels and rungs that there are not are refused, with those that there are.
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{Kernel: "fash"}, `"fash", want one of flash, standard, linear_recurrent, linear_chunk`},
+		{Config{Disable: []string{"plain", "", " subgruop"}}, `"subgruop", want some of subgroup, plain, texels, linear_chunk, rope`},
+	} {
+		_, opening := Open(t.Context(), c.cfg)
+		_, planning := PlanFor(vk.Caps{}, vkattn.Rope{}, c.cfg)
+		for _, err := range []error{opening, planning} {
+			if !errors.Is(err, vkattn.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%+v: %v", c.cfg, err)
+			}
+		}
+	}
+	t.Setenv("VKATTN_DISABLE", "rope,texel")
+	if _, err := Open(t.Context(), Config{}); !errors.Is(err, vkattn.ErrInvalid) || !strings.Contains(err.Error(), `VKATTN_DISABLE: names "texel"`) {
+		t.Error(err)
+	}
+	for _, name := range Rungs() {
+		if err := checkNames("", []string{name}, ""); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -113,6 +113,9 @@ func (b *Backend) newPlan(d decision) *Plan { return &Plan{be: b, decision: d, s
 
 // PlanFor explains what a device with these capabilities would do for op. It needs no device.
 func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error) {
+	if err := checkNames(cfg.Kernel, cfg.Disable, "Config.Disable"); err != nil {
+		return vkattn.Explanation{}, err
+	}
 	p, err := newPlanner()
 	if err != nil {
 		return vkattn.Explanation{}, err
