@@ -284,9 +284,9 @@ func (l Linear) Validate() error {
 	case l.Causal && c.TotalQ != c.TotalK:
 		return &ShapeError{"TotalK", "", c.TotalK, fmt.Sprintf("%d, as TotalQ: a causal call has a key for each query", c.TotalQ)}
 	case !l.Causal && l.Rule != RuleAdd:
-		return &ArgError{"Rule", fmt.Sprintf("is %s, which needs an order of tokens: set Causal", l.Rule)}
+		return &ArgError{"Rule", fmt.Sprintf("is %s, which needs an order of tokens: a causal call", l.Rule)}
 	case !l.Causal && l.Decay != DecayNone:
-		return &ArgError{"Decay", fmt.Sprintf("is %s, which needs an order of tokens: set Causal", l.Decay)}
+		return &ArgError{"Decay", fmt.Sprintf("is %s, which needs an order of tokens: a causal call", l.Decay)}
 	}
 	return nil
 }
