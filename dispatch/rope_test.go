@@ -204,14 +204,7 @@ func TestRopeThenAttention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pending, err := batch.Submit(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := pending.Wait(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := finish(t, batch)
 	if r.Calls != 3 || r.Submits != 1 {
 		t.Errorf("%d calls in %d submits", r.Calls, r.Submits)
 	}
