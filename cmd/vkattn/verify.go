@@ -45,6 +45,7 @@ nothing passed, 4 something failed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), &v) },
 	}
 	v.register(cmd, "auto", false)
+	cmd.Flags().Lookup("device").Usage = "`WHICH` one: auto (a real GPU, else the CPU), gpu, cpu, an index, a part of a name"
 	group(cmd, "Cases", func(f *pflag.FlagSet) {
 		f.StringVar(&v.golden, "golden", "", "run the cases of the golden set in `DIR` instead of the suite")
 		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")
