@@ -160,6 +160,25 @@ func (b *benchFlags) kernels() []string {
 	return strings.Split(b.kernel, ",")
 }
 
+// kernelsFit refuses a kernel of --kernel that fits none of the problems.
+func (b *benchFlags) kernelsFit(jobs []job) error {
+	if !b.given("kernel") {
+		return nil
+	}
+	for _, kernel := range b.kernels() {
+		var err error
+		for i := range jobs {
+			if err = (deviceFlags{kernel: kernel}).fits(jobs[i].spec.linear != nil); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *benchFlags) rule() bench.Rule {
 	r := bench.Rule{WarmRuns: b.warmup, WarmTime: b.warmTime, MinSamples: b.rep, MinTime: b.time, MaxTime: b.maxTime, Criterion: b.stop, Spread: b.noise / 100}
 	if r.WarmRuns == 0 {
@@ -184,6 +203,9 @@ func (a *app) bench(ctx context.Context, b *benchFlags) error {
 	}
 	if b.list {
 		return a.listJobs(jobs)
+	}
+	if err := b.kernelsFit(jobs); err != nil {
+		return err
 	}
 	before, have, err := b.resumed()
 	if err != nil {

@@ -67,7 +67,7 @@ func (d *deviceFlags) config(device string) (dispatch.Config, error) {
 }
 
 // fits refuses a kernel of the other kind of attention, which the library would ignore.
-func (d *deviceFlags) fits(linear bool) error {
+func (d deviceFlags) fits(linear bool) error {
 	if d.kernel == "" || linear == strings.HasPrefix(d.kernel, "linear") {
 		return nil
 	}
