@@ -16,17 +16,21 @@ func ALiBiSlopes(heads int) ([]float32, error) {
 	if heads < 1 || heads > maxHeads {
 		return nil, &ShapeError{"Heads", "", heads, fmt.Sprintf("1 to %d", maxHeads)}
 	}
+	slopes := make([]float32, heads)
+	for h := range slopes {
+		slopes[h] = float32(alibiSlope(h, heads))
+	}
+	return slopes, nil
+}
+
+// alibiSlope is the slope of head h.
+func alibiSlope(h, heads int) float64 {
 	n := 1
 	for 2*n <= heads {
 		n *= 2
 	}
-	slopes := make([]float32, heads)
-	for h := range slopes {
-		exponent := -8 * float64(h+1) / float64(n)
-		if h >= n {
-			exponent = -8 * float64(2*(h-n)+1) / float64(2*n)
-		}
-		slopes[h] = float32(math.Exp2(exponent))
+	if h >= n {
+		return math.Exp2(-8 * float64(2*(h-n)+1) / float64(2*n))
 	}
-	return slopes, nil
+	return math.Exp2(-8 * float64(h+1) / float64(n))
 }

@@ -59,27 +59,10 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 	if err := args.unused("attention"); err != nil {
 		return nil, err
 	}
-	q, k := args.Q.Shape, args.K.Shape
-	for _, t := range []struct {
-		name string
-		t    Tensor
-	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Out", args.Out}} {
-		if !t.t.Given() {
-			return nil, &ArgError{t.name, "missing"}
-		}
+	if err := a.checkSizes(args); err != nil {
+		return nil, err
 	}
-	for _, c := range []struct {
-		arg, axis string
-		got, max  int
-	}{
-		{"Q", "batch", q[0], a.tensorBatch()}, {"Q", "sequence", q[2], a.tensorSeq(a.SeqQ, a.TotalQ)},
-		{"K", "sequence", k[2], a.tensorSeq(a.SeqK, a.TotalK)},
-	} {
-		if c.got < 0 || c.got > c.max {
-			return nil, &ShapeError{c.arg, c.axis, c.got, fmt.Sprintf("0 to %d, the capacity of the plan", c.max)}
-		}
-	}
-	batch, sq, sk := q[0], q[2], k[2]
+	batch, sq, sk := args.Q.Shape[0], args.Q.Shape[2], args.K.Shape[2]
 	scoreB, scoreQ, scoreK := batch, sq, sk
 	seqs, err := a.lengths(args, batch, sq, sk)
 	if err != nil {
@@ -138,20 +121,6 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		}
 	}
 	return seqs, checkOverlap(args)
-}
-
-func (a Attention) tensorBatch() int {
-	if a.Packed {
-		return 1
-	}
-	return a.Batch
-}
-
-func (a Attention) tensorSeq(seq, total int) int {
-	if a.Packed {
-		return total
-	}
-	return seq
 }
 
 // lengths resolves the sequences of a call: their places in the tensors, lengths and diagonals.

@@ -220,6 +220,17 @@ func addNoise(f *testing.F) {
 	}
 }
 
+// typed reports whether there is no error. One must have a type and a text.
+func typed(t *testing.T, op Op, err error) bool {
+	t.Helper()
+	var shape *ShapeError
+	var arg *ArgError
+	if err != nil && (!errors.Is(err, ErrInvalid) || !errors.As(err, &shape) && !errors.As(err, &arg) || err.Error() == "") {
+		t.Errorf("%+v: %T %v", op, err, err)
+	}
+	return err == nil
+}
+
 // FuzzValidate: no op and no arguments make Validate or Check panic, allocate without bound, or return
 // an error without a type; and what they accept can be asked about.
 func FuzzValidate(f *testing.F) {
@@ -229,19 +240,9 @@ func FuzzValidate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := &fuzzSource{data}
 		op := src.op()
-		typed := func(err error) {
-			var shape *ShapeError
-			var arg *ArgError
-			if err != nil && (!errors.Is(err, ErrInvalid) || !errors.As(err, &shape) && !errors.As(err, &arg) || err.Error() == "") {
-				t.Errorf("%+v: %T %v", op, err, err)
-			}
-		}
-		err := op.Validate()
-		typed(err)
-		if err != nil {
-			args := Args{}
-			if _, again := op.Check(&args); again == nil {
-				t.Errorf("Validate refuses, Check accepts: %v", err)
+		if !typed(t, op, op.Validate()) {
+			if _, again := op.Check(&Args{}); again == nil {
+				t.Errorf("Validate refuses, Check accepts: %+v", op)
 			}
 			return
 		}
@@ -257,8 +258,7 @@ func FuzzValidate(f *testing.F) {
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<30 {
 			t.Errorf("Check allocates %d bytes: %+v", grown, op)
 		}
-		typed(err)
-		if err != nil || len(seqs) > 1<<10 {
+		if !typed(t, op, err) || len(seqs) > 1<<10 {
 			return
 		}
 		for i := range seqs {
@@ -295,15 +295,7 @@ func FuzzRope(f *testing.F) {
 		src := &fuzzSource{data}
 		op := Rope{Batch: src.int(), Heads: src.int(), Seq: src.int(), HeadDim: src.int(), RotaryDim: src.int(),
 			Layout: RopeLayout(src.byte() % 3), Inverse: src.bool(), Positions: src.bool()}
-		typed := func(err error) bool {
-			var shape *ShapeError
-			var arg *ArgError
-			if err != nil && !errors.As(err, &shape) && !errors.As(err, &arg) {
-				t.Errorf("%+v: %T %v", op, err, err)
-			}
-			return err == nil
-		}
-		if !typed(op.Validate()) {
+		if !typed(t, op, op.Validate()) {
 			if op.Check(&Args{}) == nil {
 				t.Errorf("Validate refuses, Check accepts: %+v", op)
 			}
@@ -325,7 +317,7 @@ func FuzzRope(f *testing.F) {
 		if c.Positions && c.Seq < 1<<10 {
 			args.Positions = src.list(c.Seq, rows-1)
 		}
-		if !typed(op.Check(&args)) {
+		if !typed(t, op, op.Check(&args)) {
 			return
 		}
 		if w := op.Work(&args); w.FLOPs < 0 || w.Bytes < 0 {

@@ -1,6 +1,7 @@
 package vkattn
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -198,6 +199,13 @@ func (l Linear) defaults() Linear {
 	return l
 }
 
+// sizes are the sizes and types of the op, as far as Attention has them, too.
+func (l Linear) sizes() Attention {
+	return Attention{Batch: l.Batch, HeadsQ: l.HeadsQ, HeadsK: l.HeadsK, HeadsV: l.HeadsV, HeadMap: l.HeadMap, SeqQ: l.SeqQ, SeqK: l.SeqK,
+		Packed: l.Packed, TotalQ: l.TotalQ, TotalK: l.TotalK, HeadDim: l.HeadDim, ValueDim: l.ValueDim,
+		TypeQ: l.TypeQ, TypeK: l.TypeK, TypeV: l.TypeV, TypeOut: l.TypeOut}
+}
+
 // Canonical is the op with its defaults written out. Two ops mean the same exactly if their canonical
 // forms are equal.
 func (l Linear) Canonical() Linear {
@@ -232,22 +240,8 @@ func (l Linear) Canonical() Linear {
 
 // Validate returns a *ShapeError or *ArgError that names the field, or nil.
 func (l Linear) Validate() error {
-	for _, f := range []struct {
-		name string
-		v    int
-		min  int
-		max  int
-	}{
-		{"Batch", l.Batch, 0, maxBatch}, {"HeadsQ", l.HeadsQ, 1, maxHeads},
-		{"HeadsK", l.HeadsK, 0, maxHeads}, {"HeadsV", l.HeadsV, 0, maxHeads},
-		{"SeqQ", l.SeqQ, 0, MaxSequence}, {"SeqK", l.SeqK, 0, MaxSequence},
-		{"TotalQ", l.TotalQ, 0, MaxSequence}, {"TotalK", l.TotalK, 0, MaxSequence},
-		{"HeadDim", l.HeadDim, 1, maxHeadDim}, {"ValueDim", l.ValueDim, 0, maxHeadDim},
-		{"Features", l.Features, 0, maxHeadDim},
-	} {
-		if f.v < f.min || f.v > f.max {
-			return &ShapeError{f.name, "", f.v, fmt.Sprintf("%d to %d", f.min, f.max)}
-		}
+	if err := cmp.Or(l.sizes().validateSizes(), inRange("Features", l.Features, 0, maxHeadDim)); err != nil {
+		return err
 	}
 	c := l.Canonical()
 	for _, f := range []struct {
@@ -261,9 +255,6 @@ func (l Linear) Validate() error {
 	if c.States()%c.HeadsK != 0 || c.States()%c.HeadsV != 0 {
 		return &ShapeError{"HeadsV", "", c.HeadsV, fmt.Sprintf("a divisor or multiple of HeadsK %d", c.HeadsK)}
 	}
-	if l.HeadMap > HeadCyclic {
-		return &ShapeError{"HeadMap", "", l.HeadMap, "HeadBlock or HeadCyclic"}
-	}
 	for _, f := range []struct {
 		name string
 		v, n uint8
@@ -272,14 +263,6 @@ func (l Linear) Validate() error {
 		{"Decay", uint8(l.Decay), uint8(decayCount), decayNames[:]}, {"Norm", uint8(l.Norm), uint8(normCount), normNames[:]}} {
 		if f.v >= f.n {
 			return &ShapeError{f.name, "", f.v, strings.Join(f.all, ", ")}
-		}
-	}
-	for _, f := range []struct {
-		name string
-		t    Type
-	}{{"TypeQ", l.TypeQ}, {"TypeK", l.TypeK}, {"TypeV", l.TypeV}, {"TypeOut", l.TypeOut}} {
-		if !f.t.Valid() || f.t == Bool {
-			return &ShapeError{f.name, "", f.t, "a number type"}
 		}
 	}
 	for _, f := range []struct {
@@ -301,11 +284,9 @@ func (l Linear) Validate() error {
 	case l.Causal && c.TotalQ != c.TotalK:
 		return &ShapeError{"TotalK", "", c.TotalK, fmt.Sprintf("%d, as TotalQ: a causal call has a key for each query", c.TotalQ)}
 	case !l.Causal && l.Rule != RuleAdd:
-		return &ArgError{"Rule", fmt.Sprintf("is %s, which needs an order of tokens: set Causal", l.Rule)}
+		return &ArgError{"Rule", fmt.Sprintf("is %s, which needs an order of tokens: a causal call", l.Rule)}
 	case !l.Causal && l.Decay != DecayNone:
-		return &ArgError{"Decay", fmt.Sprintf("is %s, which needs an order of tokens: set Causal", l.Decay)}
-	case !l.Packed && (l.TotalQ != 0 || l.TotalK != 0):
-		return &ArgError{"TotalQ", "TotalQ and TotalK belong to packed sequences, set Packed"}
+		return &ArgError{"Decay", fmt.Sprintf("is %s, which needs an order of tokens: a causal call", l.Decay)}
 	}
 	return nil
 }
@@ -316,32 +297,11 @@ func (l Linear) Hash() uint64 { return hash(l.Canonical()) }
 func (l Linear) String() string {
 	c := l.Canonical()
 	var b strings.Builder
-	fmt.Fprintf(&b, "linear b%d h%d", c.Batch, c.HeadsQ)
-	switch {
-	case c.HeadsV != c.HeadsK:
-		fmt.Fprintf(&b, "/%d/%d", c.HeadsK, c.HeadsV)
-	case c.HeadsK != c.HeadsQ:
-		fmt.Fprintf(&b, "/%d", c.HeadsK)
-	}
-	if c.HeadMap == HeadCyclic {
-		b.WriteString(" cyclic")
-	}
-	if c.Packed {
-		fmt.Fprintf(&b, " packed%d/%d", c.TotalQ, c.TotalK)
-	}
-	fmt.Fprintf(&b, " q%d", c.SeqQ)
+	fmt.Fprintf(&b, "linear %s q%d", c.sizes().headsName(), c.SeqQ)
 	if c.SeqK != c.SeqQ {
 		fmt.Fprintf(&b, " k%d", c.SeqK)
 	}
-	fmt.Fprintf(&b, " d%d", c.HeadDim)
-	if c.ValueDim != c.HeadDim {
-		fmt.Fprintf(&b, "/%d", c.ValueDim)
-	}
-	fmt.Fprintf(&b, " %s", c.TypeQ)
-	if c.TypeK != c.TypeQ || c.TypeV != c.TypeQ || c.TypeOut != c.TypeQ {
-		fmt.Fprintf(&b, "/%s/%s/%s", c.TypeK, c.TypeV, c.TypeOut)
-	}
-	fmt.Fprintf(&b, " %s", c.Map)
+	fmt.Fprintf(&b, " %s %s", c.sizes().rowsName(), c.Map)
 	if c.Features > 0 {
 		fmt.Fprintf(&b, " features%d", c.Features)
 	}

@@ -18,27 +18,11 @@ func (l Linear) Check(args *Args) ([]Sequence, error) {
 	if err := args.unused("linear"); err != nil {
 		return nil, err
 	}
-	for _, t := range []struct {
-		name string
-		t    Tensor
-	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Out", args.Out}} {
-		if !t.t.Given() {
-			return nil, &ArgError{t.name, "missing"}
-		}
+	sizes := l.sizes()
+	if err := sizes.checkSizes(args); err != nil {
+		return nil, err
 	}
-	places := Attention{Batch: l.Batch, Packed: l.Packed, SeqQ: l.SeqQ, SeqK: l.SeqK, TotalQ: l.TotalQ, TotalK: l.TotalK}
 	batch, sq, sk := args.Q.Shape[0], args.Q.Shape[2], args.K.Shape[2]
-	for _, c := range []struct {
-		arg, axis string
-		got, max  int
-	}{
-		{"Q", "batch", batch, places.tensorBatch()}, {"Q", "sequence", sq, places.tensorSeq(l.SeqQ, l.TotalQ)},
-		{"K", "sequence", sk, places.tensorSeq(l.SeqK, l.TotalK)},
-	} {
-		if c.got < 0 || c.got > c.max {
-			return nil, &ShapeError{c.arg, c.axis, c.got, fmt.Sprintf("0 to %d, the capacity of the plan", c.max)}
-		}
-	}
 	lengths := *args
 	if l.Causal {
 		if sk != sq {
@@ -49,7 +33,7 @@ func (l Linear) Check(args *Args) ([]Sequence, error) {
 		}
 		lengths.CuSeqK = args.CuSeqQ
 	}
-	seqs, err := places.lengths(&lengths, batch, sq, sk)
+	seqs, err := sizes.lengths(&lengths, batch, sq, sk)
 	if err != nil {
 		return nil, err
 	}

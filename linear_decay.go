@@ -62,16 +62,3 @@ func TransNormerLLMDecay(heads, layer, layers int, rule TransNormerLLMRule) ([]f
 	}
 	return g, nil
 }
-
-// alibiSlope is ALiBi's slope of one head: 2^(-8(h+1)/n) for a power of two n, and for other counts those of the power
-// below, then every second one of the power above. Source: arXiv:2108.12409.
-func alibiSlope(h, heads int) float64 {
-	power := 1
-	for power*2 <= heads {
-		power *= 2
-	}
-	if h < power {
-		return math.Exp2(-8 * float64(h+1) / float64(power))
-	}
-	return math.Exp2(-8 * float64(2*(h-power)+1) / float64(2*power))
-}

@@ -1,9 +1,6 @@
 package vkattn
 
-import (
-	"errors"
-	"testing"
-)
+import "testing"
 
 func (f *fuzzSource) linear() Linear {
 	l := Linear{Batch: f.upTo(4), HeadsQ: 1 + f.upTo(3), HeadsK: f.upTo(4), HeadsV: f.upTo(4), HeadMap: HeadMap(f.upTo(1)), SeqQ: f.upTo(20),
@@ -74,30 +71,13 @@ func (f *fuzzSource) linearArgs(l Linear) Args {
 // about.
 func FuzzLinear(f *testing.F) {
 	f.Add([]byte{})
-	for seed := range byte(60) {
-		data := make([]byte, 200)
-		state := uint32(seed)*2654435761 + 7
-		for i := range data {
-			state = state*1664525 + 1013904223
-			data[i] = byte(state >> 24)
-		}
-		f.Add(data)
-	}
+	addNoise(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := &fuzzSource{data}
 		op := src.linear()
-		typed := func(err error) {
-			var shape *ShapeError
-			var arg *ArgError
-			if err != nil && (!errors.Is(err, ErrInvalid) || !errors.As(err, &shape) && !errors.As(err, &arg) || err.Error() == "") {
-				t.Errorf("%+v: %T %v", op, err, err)
-			}
-		}
-		err := op.Validate()
-		typed(err)
-		if err != nil {
+		if !typed(t, op, op.Validate()) {
 			if _, again := op.Check(&Args{}); again == nil {
-				t.Errorf("Validate refuses, Check accepts: %v", err)
+				t.Errorf("Validate refuses, Check accepts: %+v", op)
 			}
 			return
 		}
@@ -106,8 +86,7 @@ func FuzzLinear(f *testing.F) {
 		}
 		args := src.linearArgs(op)
 		seqs, err := op.Check(&args)
-		typed(err)
-		if err != nil || len(seqs) > 1<<10 || op.Batch > 1<<10 || op.SeqQ > 1<<10 || op.SeqK > 1<<10 {
+		if !typed(t, op, err) || len(seqs) > 1<<10 || op.Batch > 1<<10 || op.SeqQ > 1<<10 || op.SeqK > 1<<10 {
 			return
 		}
 		if w := op.Work(&args, seqs); w.Pairs < 0 || w.Bytes < 0 || w.FLOPs < 0 {

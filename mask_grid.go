@@ -48,13 +48,21 @@ func (g MaskGrid) canonical() (MaskGrid, error) {
 			return g, &ArgError{"Offset", "given, but Align is not AlignOffset"}
 		}
 	case AlignOffset:
-		if g.Offset < -MaxSequence || g.Offset > MaxSequence {
-			return g, &ShapeError{"Offset", "", g.Offset, fmt.Sprintf("%d to %d", -MaxSequence, MaxSequence)}
-		}
+		return g, inRange("Offset", g.Offset, -MaxSequence, MaxSequence)
 	default:
 		return g, &ArgError{"Align", fmt.Sprintf("unknown alignment %d", uint8(g.Align))}
 	}
 	return g, nil
+}
+
+// assembler is the canonical grid and a mask on it that has no blocks yet.
+func (g MaskGrid) assembler() (MaskGrid, *blockAssembler, error) {
+	g, err := g.canonical()
+	if err != nil {
+		return g, nil, err
+	}
+	a, err := newBlockAssembler(g.Batch, g.Heads, g.SeqQ, g.SeqK, g.BlockQ, g.BlockK)
+	return g, a, err
 }
 
 // off is the diagonal.
@@ -76,11 +84,7 @@ func (g MaskGrid) shared(of func(g MaskGrid) (pattern, error)) (*BlockMask, erro
 
 // perHead builds the mask of a pattern that sequences and heads have each their own of.
 func (g MaskGrid) perHead(of func(g MaskGrid, b, h int) (pattern, error)) (*BlockMask, error) {
-	g, err := g.canonical()
-	if err != nil {
-		return nil, err
-	}
-	a, err := newBlockAssembler(g.Batch, g.Heads, g.SeqQ, g.SeqK, g.BlockQ, g.BlockK)
+	g, a, err := g.assembler()
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +100,4 @@ func (g MaskGrid) perHead(of func(g MaskGrid, b, h int) (pattern, error)) (*Bloc
 		}
 	}
 	return a.m, nil
-}
-
-// inRange refuses a number of a pattern that is out of range.
-func inRange(arg string, n, lo, hi int) error {
-	if n < lo || n > hi {
-		return &ShapeError{arg, "", n, fmt.Sprintf("%d to %d", lo, hi)}
-	}
-	return nil
 }

@@ -9,11 +9,7 @@ import (
 // keys[start[n]:start[n+1]] with n = (b*g.Heads+h)*ceil(SeqQ/BlockQ) + r. Their order does not matter; a block that
 // comes twice is an error, as is one that the grid does not have.
 func (g MaskGrid) Lists(start, keys []int32) (*BlockMask, error) {
-	g, err := g.canonical()
-	if err != nil {
-		return nil, err
-	}
-	a, err := newBlockAssembler(g.Batch, g.Heads, g.SeqQ, g.SeqK, g.BlockQ, g.BlockK)
+	g, a, err := g.assembler()
 	if err != nil {
 		return nil, err
 	}

@@ -18,11 +18,7 @@ func (g MaskGrid) Predicate(visible func(b, h, i, j int) bool, kind func(b, h, i
 	if visible == nil {
 		return nil, &ArgError{"visible", "missing"}
 	}
-	g, err := g.canonical()
-	if err != nil {
-		return nil, err
-	}
-	a, err := newBlockAssembler(g.Batch, g.Heads, g.SeqQ, g.SeqK, g.BlockQ, g.BlockK)
+	g, a, err := g.assembler()
 	if err != nil {
 		return nil, err
 	}

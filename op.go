@@ -1,6 +1,7 @@
 package vkattn
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -195,22 +196,11 @@ func (a Attention) scale() float64 {
 
 // Validate returns a *ShapeError or *ArgError that names the field, or nil.
 func (a Attention) Validate() error {
-	for _, f := range []struct {
-		name string
-		v    int
-		min  int
-		max  int
-	}{
-		{"Batch", a.Batch, 0, maxBatch}, {"HeadsQ", a.HeadsQ, 1, maxHeads},
-		{"HeadsK", a.HeadsK, 0, maxHeads}, {"HeadsV", a.HeadsV, 0, maxHeads},
-		{"SeqQ", a.SeqQ, 0, MaxSequence}, {"SeqK", a.SeqK, 0, MaxSequence},
-		{"TotalQ", a.TotalQ, 0, MaxSequence}, {"TotalK", a.TotalK, 0, MaxSequence},
-		{"HeadDim", a.HeadDim, 1, maxHeadDim}, {"ValueDim", a.ValueDim, 0, maxHeadDim},
-		{"Chunk", a.Chunk, 0, MaxSequence}, {"SinkTokens", a.SinkTokens, 0, MaxSequence},
-	} {
-		if f.v < f.min || f.v > f.max {
-			return &ShapeError{f.name, "", f.v, fmt.Sprintf("%d to %d", f.min, f.max)}
-		}
+	if err := a.validateSizes(); err != nil {
+		return err
+	}
+	if err := cmp.Or(inRange("Chunk", a.Chunk, 0, MaxSequence), inRange("SinkTokens", a.SinkTokens, 0, MaxSequence)); err != nil {
+		return err
 	}
 	c := a.Canonical()
 	for _, f := range []struct {
@@ -221,22 +211,11 @@ func (a Attention) Validate() error {
 			return &ShapeError{f.name, "", f.heads, fmt.Sprintf("a divisor of HeadsQ %d", c.HeadsQ)}
 		}
 	}
-	if a.HeadMap > HeadCyclic {
-		return &ShapeError{"HeadMap", "", a.HeadMap, "HeadBlock or HeadCyclic"}
-	}
 	if a.Align > AlignOffset {
 		return &ShapeError{"Align", "", uint8(a.Align), "AlignBottomRight, AlignTopLeft or AlignOffset"}
 	}
 	if a.With&^allWith != 0 {
 		return &ShapeError{"With", "", uint16(a.With), "known inputs only"}
-	}
-	for _, f := range []struct {
-		name string
-		t    Type
-	}{{"TypeQ", a.TypeQ}, {"TypeK", a.TypeK}, {"TypeV", a.TypeV}, {"TypeOut", a.TypeOut}} {
-		if !f.t.Valid() || f.t == Bool {
-			return &ShapeError{f.name, "", f.t, "a number type"}
-		}
 	}
 	if v := a.Scale.Value; math.IsNaN(v) || math.IsInf(v, 0) {
 		return &ArgError{"Scale", fmt.Sprintf("is %v, want a finite number", v)}
@@ -258,12 +237,8 @@ func (a Attention) Validate() error {
 			return &ShapeError{f.name, "", f.b.N, fmt.Sprintf("%d to %d, or unbounded", -MaxSequence, MaxSequence)}
 		}
 	}
-	if a.Packed {
-		if a.With.Has(WithKeyLengths) {
-			return &ArgError{"KeyLengths", "packed sequences carry their lengths in CuSeqK"}
-		}
-	} else if a.TotalQ != 0 || a.TotalK != 0 {
-		return &ArgError{"TotalQ", "TotalQ and TotalK belong to packed sequences, set Packed"}
+	if a.Packed && a.With.Has(WithKeyLengths) {
+		return &ArgError{"KeyLengths", "packed sequences carry their lengths in CuSeqK"}
 	}
 	return nil
 }
@@ -283,27 +258,7 @@ func hash(op Op) uint64 {
 func (a Attention) String() string {
 	c := a.Canonical()
 	var b strings.Builder
-	fmt.Fprintf(&b, "attention b%d h%d", c.Batch, c.HeadsQ)
-	switch {
-	case c.HeadsV != c.HeadsK:
-		fmt.Fprintf(&b, "/%d/%d", c.HeadsK, c.HeadsV)
-	case c.HeadsK != c.HeadsQ:
-		fmt.Fprintf(&b, "/%d", c.HeadsK)
-	}
-	if c.HeadMap == HeadCyclic {
-		b.WriteString(" cyclic")
-	}
-	if c.Packed {
-		fmt.Fprintf(&b, " packed%d/%d", c.TotalQ, c.TotalK)
-	}
-	fmt.Fprintf(&b, " q%d k%d d%d", c.SeqQ, c.SeqK, c.HeadDim)
-	if c.ValueDim != c.HeadDim {
-		fmt.Fprintf(&b, "/%d", c.ValueDim)
-	}
-	fmt.Fprintf(&b, " %s", c.TypeQ)
-	if c.TypeK != c.TypeQ || c.TypeV != c.TypeQ || c.TypeOut != c.TypeQ {
-		fmt.Fprintf(&b, "/%s/%s/%s", c.TypeK, c.TypeV, c.TypeOut)
-	}
+	fmt.Fprintf(&b, "attention %s q%d k%d %s", c.headsName(), c.SeqQ, c.SeqK, c.rowsName())
 	if a.Scale.Set && c.Scale.Value != (Attention{HeadDim: c.HeadDim}).scale() {
 		fmt.Fprintf(&b, " scale%g", c.Scale.Value)
 	}

@@ -1,6 +1,7 @@
 package vkattn
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -60,18 +61,9 @@ func (r Rope) Canonical() Rope {
 // Validate returns a *ShapeError that names the field, or nil.
 func (r Rope) Validate() error {
 	c := r.Canonical()
-	for _, f := range []struct {
-		name string
-		v    int
-		min  int
-		max  int
-	}{
-		{"Batch", r.Batch, 0, maxBatch}, {"Heads", r.Heads, 1, maxHeads}, {"Seq", r.Seq, 0, MaxSequence},
-		{"HeadDim", r.HeadDim, 1, maxHeadDim}, {"RotaryDim", r.RotaryDim, 0, r.HeadDim},
-	} {
-		if f.v < f.min || f.v > f.max {
-			return &ShapeError{f.name, "", f.v, fmt.Sprintf("%d to %d", f.min, f.max)}
-		}
+	if err := cmp.Or(inRange("Batch", r.Batch, 0, maxBatch), inRange("Heads", r.Heads, 1, maxHeads), inRange("Seq", r.Seq, 0, MaxSequence),
+		inRange("HeadDim", r.HeadDim, 1, maxHeadDim), inRange("RotaryDim", r.RotaryDim, 0, r.HeadDim)); err != nil {
+		return err
 	}
 	if c.RotaryDim%2 != 0 {
 		return &ShapeError{"RotaryDim", "", c.RotaryDim, "an even number, columns are rotated in pairs"}
@@ -79,15 +71,7 @@ func (r Rope) Validate() error {
 	if r.Layout > RopeInterleaved {
 		return &ShapeError{"Layout", "", uint8(r.Layout), "RopeHalf or RopeInterleaved"}
 	}
-	for _, f := range []struct {
-		name string
-		t    Type
-	}{{"TypeQ", r.TypeQ}, {"TypeOut", r.TypeOut}} {
-		if !f.t.Valid() || f.t == Bool {
-			return &ShapeError{f.name, "", f.t, "a number type"}
-		}
-	}
-	return nil
+	return cmp.Or(numberType("TypeQ", r.TypeQ), numberType("TypeOut", r.TypeOut))
 }
 
 // Hash is a stable 64-bit FNV-1a hash of the canonical op, the same in every process.

@@ -1,6 +1,7 @@
 package vkattn
 
 import (
+	"cmp"
 	"fmt"
 	"unsafe"
 )
@@ -18,22 +19,12 @@ func (r Rope) Check(args *Args) error {
 	if err := args.unused("rope"); err != nil {
 		return err
 	}
-	for _, t := range []struct {
-		name string
-		t    Tensor
-	}{{"Q", args.Q}, {"Out", args.Out}, {"Cos", args.Cos}, {"Sin", args.Sin}} {
-		if !t.t.Given() {
-			return &ArgError{t.name, "missing"}
-		}
+	if err := cmp.Or(missing("Q", args.Q), missing("Out", args.Out), missing("Cos", args.Cos), missing("Sin", args.Sin)); err != nil {
+		return err
 	}
 	batch, seq := args.Q.Shape[0], args.Q.Shape[2]
-	for _, c := range []struct {
-		axis     string
-		got, max int
-	}{{"batch", batch, r.Batch}, {"sequence", seq, r.Seq}} {
-		if c.got < 0 || c.got > c.max {
-			return &ShapeError{"Q", c.axis, c.got, fmt.Sprintf("0 to %d, the capacity of the plan", c.max)}
-		}
+	if err := cmp.Or(capacity("Q", "batch", batch, r.Batch), capacity("Q", "sequence", seq, r.Seq)); err != nil {
+		return err
 	}
 	tables, rows := args.Cos.Shape[0], seq
 	if tables != 1 && tables != batch {
@@ -65,13 +56,11 @@ func (r Rope) Check(args *Args) error {
 	if args.Out.overlaps(args.Q) && !sameElements(args.Out, args.Q) {
 		return &ArgError{"Out", "overlaps Q, and is not the same tensor"}
 	}
-	for _, t := range []struct {
-		name string
-		t    Tensor
-	}{{"Cos", args.Cos}, {"Sin", args.Sin}} {
-		if args.Out.overlaps(t.t) {
-			return &ArgError{"Out", "overlaps " + t.name}
-		}
+	switch {
+	case args.Out.overlaps(args.Cos):
+		return &ArgError{"Out", "overlaps Cos"}
+	case args.Out.overlaps(args.Sin):
+		return &ArgError{"Out", "overlaps Sin"}
 	}
 	return nil
 }

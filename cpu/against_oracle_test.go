@@ -26,6 +26,11 @@ func testShapes(t *testing.T, start func(Config) *Backend) {
 		newRunAndCheck(t, backend, rng, vkattn.Attention{Batch: 1, HeadsQ: 3, HeadsK: 1, SeqQ: 33, SeqK: 70,
 			HeadDim: d[0], ValueDim: d[1], Causal: true, With: vkattn.WithLSE})
 	}
+	for _, d := range [][2]int{{2049, 40}, {40, 2049}, {5000, 3000}} { // one row is more than what is read ahead
+		for _, sq := range []int{1, 3, 8} {
+			newRunAndCheck(t, backend, rng, vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: sq, SeqK: 71, HeadDim: d[0], ValueDim: d[1], With: vkattn.WithLSE})
+		}
+	}
 }
 
 func newRunAndCheck(t *testing.T, b *Backend, rng *rand.Rand, op vkattn.Attention) {

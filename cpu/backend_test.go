@@ -277,14 +277,7 @@ func TestChain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pending, err := batch.Submit(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := pending.Wait(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	report := finish(t, batch)
 	if report.Calls != 3 || report.Slices != 3 || report.Submits != 1 || report.Work.Pairs != 3*2*100*101/2 || report.WallTime <= 0 || report.DeviceTime <= 0 {
 		t.Errorf("report: %+v", report)
 	}

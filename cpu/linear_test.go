@@ -93,16 +93,7 @@ func normalizeRows(t vkattn.Tensor) {
 
 func (r *linearRun) do(t *testing.T, b *Backend) vkattn.Report {
 	t.Helper()
-	plan, err := b.Plan(t.Context(), r.op)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plan.Close()
-	report, err := plan.Run(t.Context(), r.args)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
+	return runOp(t, b, r.op, r.args)
 }
 
 // distance is RMS(got - want) / RMS(want) over the elements of t; packed tokens in no sequence are left out.

@@ -186,12 +186,31 @@ func prefixSums(rng *rand.Rand, n, longest, total int) []int32 {
 // do plans and runs r on b.
 func (r *run) do(t testing.TB, b *Backend) vkattn.Report {
 	t.Helper()
-	p, err := b.Plan(t.Context(), r.op)
+	return runOp(t, b, r.op, r.args)
+}
+
+func runOp(t testing.TB, b *Backend, op vkattn.Op, args vkattn.Args) vkattn.Report {
+	t.Helper()
+	p, err := b.Plan(t.Context(), op)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	report, err := p.Run(t.Context(), r.args)
+	report, err := p.Run(t.Context(), args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// finish submits a batch and waits for it.
+func finish(t testing.TB, batch vkattn.Batch) vkattn.Report {
+	t.Helper()
+	pending, err := batch.Submit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := pending.Wait(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

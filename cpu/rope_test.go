@@ -28,20 +28,6 @@ func newRope(rng *rand.Rand, op vkattn.Rope, tables, rows int) vkattn.Args {
 	return a
 }
 
-func runOp(t testing.TB, b *Backend, op vkattn.Op, args vkattn.Args) vkattn.Report {
-	t.Helper()
-	p, err := b.Plan(t.Context(), op)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	r, err := p.Run(t.Context(), args)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // elements is a copy of a tensor in the order of its axes.
 func elements(t vkattn.Tensor) []float32 {
 	x := make([]float32, 0, t.Len())
@@ -265,14 +251,7 @@ func TestRopeThenAttention(t *testing.T) {
 	if err := errors.Join(first.Record(batch, args), second.Record(batch, att.args)); err != nil {
 		t.Fatal(err)
 	}
-	pending, err := batch.Submit(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := pending.Wait(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	report := finish(t, batch)
 	if report.Calls != 2 || report.Kernel != kernelName || report.Work.FLOPs != rot.Work(&args).FLOPs+4*float64(report.Work.Pairs)*16 {
 		t.Errorf("report: %+v", report)
 	}

@@ -16,7 +16,7 @@ const streamTogether = 2
 
 // aheadRows is how many rows of m lie in aheadBytes: a multiple of what is read at once.
 func aheadRows(m blas32.General) int {
-	return min(roundUp(aheadBytes/4/m.Cols, streamTogether), m.Rows)
+	return min(max(roundUp(aheadBytes/4/m.Cols, streamTogether), streamTogether), m.Rows)
 }
 
 // prefetch is memory that is needed soon: from offset numbers behind next, with a jump after each run, both in

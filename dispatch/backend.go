@@ -110,8 +110,7 @@ type Backend struct {
 	pool       *pool
 	pipelines  *pipelines
 	disabled   map[string]string // rungs that may not serve, with the reason
-	fallback   string
-	linear     linearLadder
+	late       admissions
 	timestamps bool
 	cacheDir   string
 
@@ -125,8 +124,11 @@ type Backend struct {
 }
 
 func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
-	if !slices.Contains([]string{"", "flash", "standard", linearRecurrent, linearChunk}, cfg.Kernel) {
-		return nil, &vkattn.ArgError{Arg: "Config.Kernel", Reason: fmt.Sprintf("is %q, want flash, standard, %s or %s", cfg.Kernel, linearRecurrent, linearChunk)}
+	if err := checkNames(cfg.Kernel, cfg.Disable, "Config.Disable"); err != nil {
+		return nil, err
+	}
+	if err := checkNames("", disabledByEnvironment(), "VKATTN_DISABLE"); err != nil {
+		return nil, err
 	}
 	for class, t := range cfg.Tiles {
 		if !t.valid() {
@@ -144,7 +146,7 @@ func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{config: cfg, instance: in, tail: make(chan struct{}), tensors: map[*memory]struct{}{},
-		linear: linearLadder{passed: map[string]bool{}, failed: map[string]string{}}}
+		late: admissions{passed: map[string]bool{}, failed: map[string]string{}}}
 	close(b.tail)
 	if err := b.open(ctx); err != nil {
 		b.Close()
@@ -190,7 +192,7 @@ func (b *Backend) open(ctx context.Context) error {
 		return err
 	}
 	b.disabled = map[string]string{}
-	for _, name := range append(b.config.Disable, strings.Split(os.Getenv("VKATTN_DISABLE"), ",")...) {
+	for _, name := range slices.Concat(b.config.Disable, disabledByEnvironment()) {
 		if name = strings.TrimSpace(name); name != "" {
 			b.disabled[name] = "disabled by the caller"
 		}
@@ -203,6 +205,8 @@ func (b *Backend) open(ctx context.Context) error {
 	}
 	return b.selfTest(ctx)
 }
+
+func disabledByEnvironment() []string { return strings.Split(os.Getenv("VKATTN_DISABLE"), ",") }
 
 // cacheDir is where caches lie, or "" for none.
 func cacheDir(want string) string {

@@ -115,6 +115,20 @@ func run(t *testing.T, b *dispatch.Backend, op vkattn.Op, args vkattn.Args) vkat
 	return r
 }
 
+// finish submits a batch and waits for it.
+func finish(t *testing.T, batch vkattn.Batch) vkattn.Report {
+	t.Helper()
+	pending, err := batch.Submit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := pending.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // results is a copy of the outputs of a call in host memory.
 func results(a *vkattn.Args) [2][]float32 {
 	var r [2][]float32

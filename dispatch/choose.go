@@ -102,8 +102,17 @@ func (k kernelKey) scalar() kernelKey {
 // of 8 lanes against 27 through a texel buffer, the current one 72 against 40).
 const texelVariant = "flash_texels"
 
+// texelBuild reports whether a rung takes such a build.
+func texelBuild(caps *vk.Caps, path string, disabled map[string]string) bool {
+	_, off := disabled["texels"]
+	return path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String())
+}
+
+// rung is one build of a kernel; path names it for Config.Disable and in reports.
+type rung struct{ path, variant string }
+
 // rungs are the builds of the flash kernel, best first.
-var rungs = []struct{ path, variant string }{{"subgroup", "flash_subgroup"}, {"plain", "flash_plain"}}
+var rungs = []rung{{"subgroup", "flash_subgroup"}, {"plain", "flash_plain"}}
 
 // choose decides how op runs on a device with these capabilities. It is pure: no device is touched.
 // disabled maps rungs that may not serve to the reason. It returns *vkattn.UnsupportedError when nothing fits.
@@ -141,7 +150,7 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 			continue
 		}
 		variant := r.variant
-		if _, off := disabled["texels"]; r.path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String()) {
+		if texelBuild(caps, r.path, disabled) {
 			variant = texelVariant
 		}
 		key, pack, shared, why := p.fitFlash(caps, op, r.path, variant)
@@ -220,7 +229,6 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	software := caps.DeviceType == "cpu"
 	sg := caps.Subgroup
-	smallest := sg.Size
 	key = kernelKey{Variant: variant, Vector: true, Extras: op.Softcap > 0 || op.With&extras != 0}
 
 	few := p.few(op)
@@ -241,17 +249,11 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 		}
 	}
 	if path == "subgroup" {
-		if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
-			return key, 0, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
+		smallest, required, why := subgroups(sg, 2)
+		if why != "" {
+			return key, 0, 0, why
 		}
-		if sg.RequiredSizeInCompute && sg.FullSubgroups {
-			key.SubgroupSize, key.FullSubgroups = sg.Size, true
-		} else if sg.Min > 0 {
-			smallest = min(sg.Min, sg.Size)
-		}
-		if smallest < 2 {
-			return key, 0, 0, fmt.Sprintf("needs subgroups of 2 or more, the device may run %d", smallest)
-		}
+		key.SubgroupSize, key.FullSubgroups = required, required > 0
 		lanes = min(lanes, int(prevPow2(smallest)))
 	}
 	key.Lanes = uint32(lanes)
@@ -287,10 +289,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	if isTuned {
 		key.Invocations = max(tuned.Invocations, key.Lanes)
 	}
-	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
-	if key.SubgroupSize > 0 && sg.MaxWorkgroupSubgroups > 0 && sg.MaxWorkgroupSubgroups < limit/key.SubgroupSize {
-		limit = sg.MaxWorkgroupSubgroups * key.SubgroupSize
-	}
+	limit := mostInvocations(caps, key.SubgroupSize)
 	floor := key.Lanes
 	if path == "subgroup" {
 		floor = max(floor, sg.Size)
@@ -329,6 +328,33 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 }
 
 const extras = vkattn.WithALiBi | vkattn.WithRelative | vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
+
+// subgroups is the smallest subgroup that a kernel may run in, and the size to require of the driver, 0 where it cannot
+// be required; or why a kernel that needs subgroups of least cannot run.
+func subgroups(sg vk.Subgroup, least uint32) (smallest, required uint32, why string) {
+	if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
+		return 0, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
+	}
+	smallest = sg.Size
+	if sg.RequiredSizeInCompute && sg.FullSubgroups {
+		required = sg.Size
+	} else if sg.Min > 0 {
+		smallest = min(sg.Min, sg.Size)
+	}
+	if smallest < least {
+		return 0, 0, fmt.Sprintf("needs subgroups of %d or more, the device may run %d", least, smallest)
+	}
+	return smallest, required, ""
+}
+
+// mostInvocations is the limit of a workgroup, in subgroups of the required size if one is.
+func mostInvocations(caps *vk.Caps, required uint32) uint32 {
+	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
+	if n := caps.Subgroup.MaxWorkgroupSubgroups; required > 0 && n > 0 && n < limit/required {
+		limit = n * required
+	}
+	return limit
+}
 
 func missingOps(sg vk.Subgroup, ops ...string) string {
 	if !sg.Compute {

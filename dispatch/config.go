@@ -3,9 +3,13 @@
 package dispatch
 
 import (
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
 )
 
@@ -20,16 +24,18 @@ type Config struct {
 	Strict bool
 	// Budget is the longest time that one submit may take by prediction. 0 means 50 ms.
 	Budget time.Duration
-	// Disable names what may not serve: the rungs "subgroup" and "plain", and "texels", texel buffers on
-	// software drivers. Open adds those in the environment variable VKATTN_DISABLE, a comma-separated list.
+	// Disable names what may not serve, of Rungs: the rungs "subgroup" and "plain"; "texels", texel buffers on
+	// software drivers; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
+	// comma-separated list. Names that nothing has are an error.
 	Disable []string
-	// Kernel forces one kernel family: "" (planner's choice), "flash" or "standard" (the unfused baseline) for attention;
-	// "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
+	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" or "standard" (the unfused baseline) for
+	// attention; "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
 	Kernel string
 	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
 	Splits int
 	// SplitKeys fixes the size of a part in keys, rounded up to a multiple of 32: the bits of a sequence
-	// then do not depend on the other sequences of its batch. 0 lets the planner choose. Not with Splits.
+	// then do not depend on the other sequences of its batch. Linear attention takes them in one part. 0 lets the planner
+	// choose. Not with Splits.
 	SplitKeys int
 	// Tiles are kernel shapes to take instead of the planner's, by class, as in "subgroup d128" (many rows of
 	// head size 97 to 128) or "plain d64 rows4" (at most 4). What does not fit the device shrinks until it does.
@@ -48,6 +54,25 @@ type Config struct {
 	VK vk.DeviceConfig
 	// Library is the Vulkan loader to open; "" is the system's.
 	Library string
+}
+
+// Kernels are the names that Config.Kernel takes.
+func Kernels() []string { return []string{"flash", "standard", linearRecurrent, linearChunk} }
+
+// Rungs are the names that Config.Disable takes.
+func Rungs() []string { return []string{"subgroup", "plain", "texels", linearChunk, ropeVariant} }
+
+// checkNames refuses names of kernels and rungs that there are not, where is what gave them.
+func checkNames(kernel string, disable []string, where string) error {
+	if kernel != "" && !slices.Contains(Kernels(), kernel) {
+		return &vkattn.ArgError{Arg: "Config.Kernel", Reason: fmt.Sprintf("is %q, want one of %s", kernel, strings.Join(Kernels(), ", "))}
+	}
+	for _, name := range disable {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(Rungs(), name) {
+			return &vkattn.ArgError{Arg: where, Reason: fmt.Sprintf("names %q, want some of %s", name, strings.Join(Rungs(), ", "))}
+		}
+	}
+	return nil
 }
 
 // Device is one entry of Devices.

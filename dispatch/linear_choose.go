@@ -116,7 +116,7 @@ type linearChoice struct {
 	notes   []string
 }
 
-var linearRungs = []struct{ path, variant string }{{"subgroup", "linear_recurrent_subgroup"}, {"plain", "linear_recurrent_plain"}}
+var linearRungs = []rung{{"subgroup", "linear_recurrent_subgroup"}, {"plain", "linear_recurrent_plain"}}
 
 // featured says that queries and keys go through the features kernel: maps that need a whole head.
 func (c *linearChoice) featured() bool {
@@ -174,6 +174,9 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
 	}
 	if kernel == linearChunk {
+		if why, off := disabled[linearChunk]; off {
+			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
+		}
 		key, shared, why := p.fitChunk(caps, c)
 		if why != "" {
 			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
@@ -190,7 +193,7 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 			continue
 		}
 		variant := r.variant
-		if _, off := disabled["texels"]; r.path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String()) {
+		if texelBuild(caps, r.path, disabled) {
 			variant = linearTexels
 		}
 		key, shared, why := p.fitLinear(caps, c, r.path, variant)
@@ -221,19 +224,12 @@ func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string
 	// Two vec4 of features a lane, and so many lanes as there are, else more features. A lane holds columns * dim4
 	// vec4 of the state in registers.
 	lanes := uint32(clamp(f/8, 8, 32))
-	smallest := sg.Size
 	if path == "subgroup" {
-		if missing := missingOps(sg, "basic", "shuffle"); missing != "" {
-			return key, 0, "needs subgroup operations in compute shaders that the device lacks: " + missing
+		smallest, required, why := subgroups(sg, 4)
+		if why != "" {
+			return key, 0, why
 		}
-		if sg.RequiredSizeInCompute && sg.FullSubgroups {
-			key.SubgroupSize, key.FullSubgroups = sg.Size, true
-		} else if sg.Min > 0 {
-			smallest = min(sg.Min, sg.Size)
-		}
-		if smallest < 4 {
-			return key, 0, fmt.Sprintf("needs subgroups of 4 or more, the device may run %d", smallest)
-		}
+		key.SubgroupSize, key.FullSubgroups = required, required > 0
 		lanes = min(lanes, prevPow2(smallest))
 	}
 	key.Lanes, key.Dim4 = lanes, uint32(ceilDiv(f, int(4*lanes)))
@@ -254,10 +250,7 @@ func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string
 		floor = max(floor, sg.Size)
 		key.Invocations = max(key.Invocations, sg.Size)
 	}
-	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
-	if key.SubgroupSize > 0 && sg.MaxWorkgroupSubgroups > 0 && sg.MaxWorkgroupSubgroups < limit/key.SubgroupSize {
-		limit = sg.MaxWorkgroupSubgroups * key.SubgroupSize
-	}
+	limit := mostInvocations(caps, key.SubgroupSize)
 	for key.Invocations > limit && key.Invocations/2 >= floor {
 		key.Invocations /= 2
 	}

@@ -10,9 +10,9 @@ import (
 
 // parts is the number of parts of the keys that are computed side by side where states are few: their sums if the call is
 // not causal, else segments, which costs the half again. Tokens of the delta rule follow each other, and so do the maxima
-// of favor.
+// of favor. How many states there are must not show where SplitKeys promises that.
 func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) int {
-	if ch.chunk.Chunk > 0 || ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
+	if ch.chunk.Chunk > 0 || cfg.SplitKeys > 0 || ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
 		return 1
 	}
 	shape := ch.op.StateShape(1)

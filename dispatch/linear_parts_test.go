@@ -43,7 +43,8 @@ func TestLinearParts(t *testing.T) {
 
 // TestLinearDiscrete: the plan of a graphics card, few heads in many parts, computes the same.
 func TestLinearDiscrete(t *testing.T) {
-	b := open(t, lowered(func(c *vk.Caps) { c.DeviceType = "discrete" }))
+	discrete := lowered(func(c *vk.Caps) { c.DeviceType = "discrete" })
+	b := open(t, discrete)
 	c := linearCase{op: vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 1500, HeadDim: 64, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateOut: true}}
 	args := linearArgs(c.op, nil, 1, 0, false)
 	want := linearOracle(t, c.op, &args)
@@ -52,4 +53,9 @@ func TestLinearDiscrete(t *testing.T) {
 	if r.Splits < 4 {
 		t.Errorf("%d parts", r.Splits)
 	}
+	discrete.SplitKeys = 128
+	if r := run(t, open(t, discrete), c.op, args); r.Splits > 1 {
+		t.Errorf("%d parts, whose number would depend on the batch", r.Splits)
+	}
+	checkLinear(t, c.op, &args, want, 1e-5)
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/vkattn/vkattn"
-	"github.com/vkattn/vkattn/internal/caps"
 	"github.com/vkattn/vkattn/vk"
 )
 
@@ -76,10 +75,7 @@ func TestLinearPlansFit(t *testing.T) {
 		kernel := pick(rng, "", linearRecurrent, linearChunk)
 		d, err := p.forOp(&c, op, kernel, nil)
 		if err != nil {
-			var u *vkattn.UnsupportedError
-			if !errors.As(err, &u) || len(u.Reasons) == 0 || u.Reasons[0].Reason == "" {
-				t.Fatalf("%d: %v without a reason: %v", n, op, err)
-			}
+			refusedWithReason(t, err)
 			if c.Limits.MaxPerStageStorageBuffers >= 8 && kernel != linearChunk && c.Limits.MaxComputeSharedMemorySize >= 32<<10 {
 				t.Fatalf("%d: %v\non %+v", n, err, c)
 			}
@@ -96,25 +92,13 @@ func TestLinearPlansFit(t *testing.T) {
 			t.Fatalf("%d: %+v", n, e)
 		}
 	}
-	t.Logf("%v", paths)
-	for _, path := range []string{"subgroup", "plain", "refused"} {
-		if paths[path] < 500 {
-			t.Errorf("only %d plans went %s", paths[path], path)
-		}
-	}
+	wentEachWay(t, paths, 500)
 }
 
 // TestLinearPlansForRecordedDevices: every head size runs on every device whose capabilities are on record.
 func TestLinearPlansForRecordedDevices(t *testing.T) {
-	records, err := caps.All()
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := testPlanner(t)
-	for _, r := range records {
-		if n := &r.Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
-			*n = numStorage // not on record
-		}
+	for _, r := range recorded(t) {
 		for d := 1; d <= maxFeatures; d += 31 {
 			for _, rule := range []vkattn.UpdateRule{vkattn.RuleAdd, vkattn.RuleDelta} {
 				op := vkattn.Linear{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 4096, HeadDim: d, Causal: true, Rule: rule, Norm: vkattn.NormSum}

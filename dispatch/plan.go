@@ -75,7 +75,7 @@ func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map
 		}
 		return c, nil
 	case vkattn.Rope:
-		c, err := p.chooseRope(caps, op)
+		c, err := p.chooseRope(caps, op, disabled)
 		if err != nil {
 			return nil, err
 		}
@@ -113,6 +113,9 @@ func (b *Backend) newPlan(d decision) *Plan { return &Plan{be: b, decision: d, s
 
 // PlanFor explains what a device with these capabilities would do for op. It needs no device.
 func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error) {
+	if err := checkNames(cfg.Kernel, cfg.Disable, "Config.Disable"); err != nil {
+		return vkattn.Explanation{}, err
+	}
 	p, err := newPlanner()
 	if err != nil {
 		return vkattn.Explanation{}, err
@@ -135,8 +138,8 @@ func (p *Plan) Op() vkattn.Op { return p.decision.Op() }
 // Explain says which kernel runs and why the others do not.
 func (p *Plan) Explain() vkattn.Explanation {
 	e := p.decision.explain(&p.be.caps, &p.be.config)
-	if p.be.fallback != "" {
-		e.Notes = append(e.Notes, p.be.fallback)
+	if failed := failedTest(p.summary.refused); failed != "" {
+		e.Notes = append(e.Notes, failed)
 	}
 	return e
 }

@@ -22,6 +22,41 @@ func testPlanner(t *testing.T) *planner {
 	return p
 }
 
+// recorded are the devices on record.
+func recorded(t *testing.T) []caps.Record {
+	t.Helper()
+	records, err := caps.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range records {
+		if n := &records[i].Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
+			*n = numStorage // not on record
+		}
+	}
+	return records
+}
+
+// refusedWithReason fails unless err says why a plan was refused.
+func refusedWithReason(t *testing.T, err error) {
+	t.Helper()
+	var u *vkattn.UnsupportedError
+	if !errors.As(err, &u) || len(u.Reasons) == 0 || u.Reasons[0].Reason == "" {
+		t.Fatalf("refused without a reason: %v", err)
+	}
+}
+
+// wentEachWay fails unless as many plans as that went each way.
+func wentEachWay(t *testing.T, paths map[string]int, least int) {
+	t.Helper()
+	t.Logf("%v", paths)
+	for _, path := range []string{"subgroup", "plain", "refused"} {
+		if paths[path] < least {
+			t.Errorf("only %d plans went %s", paths[path], path)
+		}
+	}
+}
+
 func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
 
 // randomCaps is a device that may exist: limits from the smallest that Vulkan allows, or less, to large.
@@ -142,10 +177,7 @@ func TestPlansFit(t *testing.T) {
 		}
 		d, err := p.forOp(&c, op, pick(rng, "", "flash"), disabled)
 		if err != nil {
-			var u *vkattn.UnsupportedError
-			if !errors.As(err, &u) || len(u.Reasons) == 0 {
-				t.Fatalf("%d: %v without a reason: %v", n, op, err)
-			}
+			refusedWithReason(t, err)
 			if c.Limits.MaxPerStageStorageBuffers >= 8 {
 				t.Fatalf("%d: %v\non %+v", n, err, c)
 			}
@@ -167,26 +199,14 @@ func TestPlansFit(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%v", paths)
-	for _, path := range []string{"subgroup", "plain", "refused"} {
-		if paths[path] < 1000 {
-			t.Errorf("only %d plans went %s", paths[path], path)
-		}
-	}
+	wentEachWay(t, paths, 1000)
 }
 
 // TestPlansForRecordedDevices: every head size runs on every device whose capabilities are on record,
 // with subgroup operations where it has them.
 func TestPlansForRecordedDevices(t *testing.T) {
-	records, err := caps.All()
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := testPlanner(t)
-	for _, r := range records {
-		if n := &r.Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
-			*n = numStorage // not on record
-		}
+	for _, r := range recorded(t) {
 		for d := 1; d <= maxHeadDim; d += 5 {
 			for _, dv := range []int{d, maxHeadDim + 1 - d} {
 				for _, with := range []vkattn.With{0, vkattn.WithBias} {

@@ -56,11 +56,14 @@ type ropeChoice struct{ op vkattn.Rope } // canonical
 
 // chooseRope is choose for Rope. There is one kernel, which needs nothing that a device may lack but what all kernels
 // need.
-func (p *planner) chooseRope(caps *vk.Caps, op vkattn.Rope) (*ropeChoice, error) {
+func (p *planner) chooseRope(caps *vk.Caps, op vkattn.Rope, disabled map[string]string) (*ropeChoice, error) {
 	op = op.Canonical()
 	no := func(format string, args ...any) error {
 		return &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name,
 			Reasons: []vkattn.Refusal{{Kernel: ropeVariant, Reason: fmt.Sprintf(format, args...)}}}
+	}
+	if why, off := disabled[ropeVariant]; off {
+		return nil, no("%s", why)
 	}
 	for _, t := range []struct {
 		name string

@@ -1,13 +1,11 @@
 package dispatch
 
 import (
-	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/vkattn/vkattn"
-	"github.com/vkattn/vkattn/internal/caps"
 )
 
 // TestRopePlansFit: every float32 rope has a plan where Vulkan's minimum and 8 storage buffers are there, in two pipelines
@@ -24,8 +22,8 @@ func TestRopePlansFit(t *testing.T) {
 		op.RotaryDim = 2 + 2*rng.IntN(op.HeadDim/2)
 		d, err := p.forOp(&c, op, pick(rng, "", "flash", linearChunk), map[string]string{"subgroup": "for the test"})
 		if err != nil {
-			var u *vkattn.UnsupportedError
-			if !errors.As(err, &u) || len(u.Reasons) == 0 || u.Reasons[0].Reason == "" || c.Limits.MaxPerStageStorageBuffers >= 8 {
+			refusedWithReason(t, err)
+			if c.Limits.MaxPerStageStorageBuffers >= 8 {
 				t.Fatalf("%d: %v: %v\non %+v", n, op, err, c)
 			}
 			refused++
@@ -51,15 +49,8 @@ func TestRopePlansFit(t *testing.T) {
 
 // TestRopePlansForRecordedDevices: rope runs on every device whose capabilities are on record.
 func TestRopePlansForRecordedDevices(t *testing.T) {
-	records, err := caps.All()
-	if err != nil {
-		t.Fatal(err)
-	}
 	op := vkattn.Rope{Batch: 4, Heads: 32, Seq: 8192, HeadDim: 128, RotaryDim: 96, Positions: true}
-	for _, r := range records {
-		if n := &r.Caps.Limits.MaxPerStageStorageBuffers; *n == 0 {
-			*n = numStorage // not on record
-		}
+	for _, r := range recorded(t) {
 		e, err := PlanFor(r.Caps, op, Config{})
 		if err != nil {
 			t.Fatalf("%s: %v", r.Name, err)

@@ -186,7 +186,7 @@ func (r *run) end(err error) error {
 func (r *run) call(c *call) error {
 	d, sum := c.plan.decision, &c.plan.summary
 	r.report.Op, r.report.Path, r.report.Kernel, r.report.Tile = sum.op, sum.path, sum.kernel, sum.tile
-	r.report.NotTaken, r.report.Fallback = sum.refused, r.be.fallback
+	r.report.NotTaken, r.report.Fallback = sum.refused, failedTest(sum.refused)
 	r.report.Calls++
 	r.report.Work = addWork(r.report.Work, d.work(c), r.report.Calls == 1)
 	return d.run(r, c)

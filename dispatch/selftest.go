@@ -3,7 +3,9 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
@@ -16,30 +18,24 @@ type verdict struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// selfTest admits the rungs of the ladder: the best one that is not disabled must give the known answer
+// selfTestFailed begins the reason for which a rung that failed is not taken.
+const selfTestFailed = "self-test: "
+
+// selfTest admits the rungs of attention: the best one that is not disabled must give the known answer
 // on this very device and driver before it serves, otherwise it is disabled and the next is tried.
 func (b *Backend) selfTest(ctx context.Context) error {
 	for _, rung := range rungs {
 		if _, off := b.disabled[rung.path]; off {
 			continue
 		}
-		v, known := b.loadVerdict(rung.path, rung.variant)
-		if !known {
-			reason, err := b.testRung(ctx, rung.path)
-			if err != nil {
-				return err
-			}
-			v = verdict{rung.path, reason == "", reason}
-			b.saveVerdict(rung.path, rung.variant, v)
+		v, err := b.verdictOf(rung.path, rung.variant, func() (string, error) { return b.testRung(ctx, rung.path) })
+		if err != nil {
+			return err
 		}
 		if v.Passed {
 			return nil
 		}
-		b.disabled[rung.path] = "self-test: " + v.Reason
-		b.fallback = fmt.Sprintf("%s failed its self-test on this device: %s", rung.variant, v.Reason)
-		if b.config.Logger != nil {
-			b.config.Logger.Warn("kernel disabled", "kernel", rung.variant, "reason", v.Reason)
-		}
+		b.disabled[rung.path] = selfTestFailed + v.Reason
 		if b.config.Strict {
 			return &vkattn.UnsupportedError{Op: "self-test", Backend: "vulkan on " + b.caps.Name, Reasons: []vkattn.Refusal{{Kernel: rung.variant, Reason: v.Reason}}}
 		}
@@ -47,27 +43,15 @@ func (b *Backend) selfTest(ctx context.Context) error {
 	return nil
 }
 
-// testRung computes a small problem with a known answer. It returns why the rung may not serve, or "".
+// testRung computes a small problem by a rung of attention. It returns why the rung may not serve, or "".
 func (b *Backend) testRung(ctx context.Context, path string) (reason string, err error) {
 	op := vkattn.Attention{Batch: 1, HeadsQ: 2, HeadsK: 1, SeqQ: 37, SeqK: 101, HeadDim: 36, ValueDim: 52, Causal: true, With: vkattn.WithLSE}.Canonical()
-	only := map[string]string{}
-	for _, r := range rungs {
-		if r.path != path {
-			only[r.path] = "not under test"
-		}
-	}
-	c, err := b.planner.choose(&b.caps, op, "flash", only)
+	c, err := b.planner.choose(&b.caps, op, "flash", allBut(rungs, path))
 	if err != nil {
 		return err.Error(), nil
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	data := func(n int) []float32 {
-		x := make([]float32, n)
-		for i := range x {
-			x[i] = float32(rng.NormFloat64())
-		}
-		return x
-	}
+	data := func(n int) []float32 { return numbers(n, rng.NormFloat64) }
 	out, lse := data(2*37*52), data(2*37)
 	args := vkattn.Args{
 		Q: vkattn.BHSD(vkattn.Float32s(data(2*37*36)), 1, 2, 37, 36), K: vkattn.BHSD(vkattn.Float32s(data(101*36)), 1, 1, 101, 36),
@@ -78,32 +62,88 @@ func (b *Backend) testRung(ctx context.Context, path string) (reason string, err
 	if err != nil {
 		return "", err
 	}
-	p := b.newPlan(c)
-	if _, err := p.Run(ctx, args); err != nil {
+	return b.missed(ctx, c, args, 2e-5, known{out, want.Out}, known{lse, want.LSE})
+}
+
+// allBut disables every rung but the one under test.
+func allBut(rungs []rung, path string) map[string]string {
+	disabled := map[string]string{}
+	for _, r := range rungs {
+		if r.path != path {
+			disabled[r.path] = "not under test"
+		}
+	}
+	return disabled
+}
+
+func numbers(n int, number func() float64) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(number())
+	}
+	return x
+}
+
+// known is an output of a call with the answer.
+type known struct {
+	got  []float32
+	want []float64
+}
+
+// missed runs a call and says by how much it misses the answer, if by more than what is allowed, or "".
+func (b *Backend) missed(ctx context.Context, d decision, args vkattn.Args, allowed float64, outputs ...known) (reason string, err error) {
+	if _, err := b.newPlan(d).Run(ctx, args); err != nil {
 		if ctx.Err() != nil || b.dev.Lost() {
 			return "", err
 		}
 		return err.Error(), nil
 	}
-	worst := max(distance(out, want.Out), distance(lse, want.LSE))
-	if !(worst <= 2e-5) {
+	worst := 0.0
+	for _, o := range outputs {
+		worst = max(worst, distance(o.got, o.want))
+	}
+	if worst > allowed {
 		return fmt.Sprintf("known answer missed by %.2g", worst), nil
 	}
 	return "", nil
 }
 
-func (b *Backend) verdictFile(path, variant string) string {
-	return b.cacheFile("selftest", path, variant)
-}
-
-func (b *Backend) loadVerdict(path, variant string) (v verdict, known bool) {
-	if !loadCache(b.verdictFile(path, variant), &v) || v.Path != path || !v.Passed {
-		return v, false // a failure is tested again: drivers and machines recover
+// distance is the largest difference, infinite where a number is missing.
+func distance(got []float32, want []float64) (worst float64) {
+	for i, w := range want {
+		if d := math.Abs(float64(got[i]) - w); d <= math.MaxFloat64 {
+			worst = max(worst, d)
+		} else {
+			return math.Inf(1)
+		}
 	}
-	return v, true
+	return worst
 }
 
-// saveVerdict keeps a verdict; a cache that cannot be written is no error.
-func (b *Backend) saveVerdict(path, variant string, v verdict) {
-	_ = b.saveCache(b.verdictFile(path, variant), v)
+// verdictOf is the verdict on a variant: that of an earlier process on this device and driver, or the test's.
+func (b *Backend) verdictOf(path, variant string, test func() (reason string, err error)) (v verdict, err error) {
+	file := b.cacheFile("selftest", path, variant)
+	if loadCache(file, &v) && v.Path == path && v.Passed {
+		return v, nil // a failure is tested again: drivers and machines recover
+	}
+	reason, err := test()
+	if err != nil {
+		return v, err
+	}
+	v = verdict{path, reason == "", reason}
+	_ = b.saveCache(file, v) // a cache that cannot be written is no error
+	if !v.Passed && b.config.Logger != nil {
+		b.config.Logger.Warn("kernel disabled", "kernel", variant, "reason", reason)
+	}
+	return v, nil
+}
+
+// failedTest says which kernel of those not taken failed its self-test, or "".
+func failedTest(refused []vkattn.Refusal) string {
+	for _, r := range refused {
+		if reason, failed := strings.CutPrefix(r.Reason, selfTestFailed); failed {
+			return fmt.Sprintf("%s failed its self-test on this device: %s", r.Kernel, reason)
+		}
+	}
+	return ""
 }

@@ -305,14 +305,7 @@ func TestChain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pending, err := batch.Submit(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := pending.Wait(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := finish(t, batch)
 		if r.Calls != layers || r.CopyBytes != 0 || r.Submits > 2 {
 			t.Errorf("%d calls, %d bytes copied, %d submits", r.Calls, r.CopyBytes, r.Submits)
 		}

@@ -50,7 +50,7 @@ func newBench(a *app) *cobra.Command {
   vkattn bench --device gpu --kernel flash,standard --seqlen 1k,2k,4k -o benchstat
   vkattn bench --seqlen-q 1 --seqlen-k 4k-128k*2 --heads 32 --heads-kv 8 --headdim 128
   vkattn bench --suite fa --shard 0/8 --label node0 --save node0.jsonl --resume`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if b.preset == "list" {
 				return listPresets(a)
@@ -120,6 +120,10 @@ func (b *benchFlags) settle() (err error) {
 		return usagef("--stop %s: want one of %s", b.stop, strings.Join(bench.Criteria, ", "))
 	case b.rep < 1:
 		return usagef("--rep %d: want 1 or more", b.rep)
+	case b.warmup < 0:
+		return usagef("--warmup %d: want 0 or more", b.warmup)
+	case min(b.warmTime, b.time, b.maxTime) < 0:
+		return usagef("--warm-time, --time and --max-time cannot be negative")
 	case !(b.noise >= 0):
 		return usagef("--noise %g: want 0 or more", b.noise)
 	case b.maxCase < 0:
@@ -156,6 +160,25 @@ func (b *benchFlags) kernels() []string {
 	return strings.Split(b.kernel, ",")
 }
 
+// kernelsFit refuses a kernel of --kernel that fits none of the problems.
+func (b *benchFlags) kernelsFit(jobs []job) error {
+	if !b.given("kernel") {
+		return nil
+	}
+	for _, kernel := range b.kernels() {
+		var err error
+		for i := range jobs {
+			if err = (deviceFlags{kernel: kernel}).fits(jobs[i].spec.linear != nil); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *benchFlags) rule() bench.Rule {
 	r := bench.Rule{WarmRuns: b.warmup, WarmTime: b.warmTime, MinSamples: b.rep, MinTime: b.time, MaxTime: b.maxTime, Criterion: b.stop, Spread: b.noise / 100}
 	if r.WarmRuns == 0 {
@@ -180,6 +203,9 @@ func (a *app) bench(ctx context.Context, b *benchFlags) error {
 	}
 	if b.list {
 		return a.listJobs(jobs)
+	}
+	if err := b.kernelsFit(jobs); err != nil {
+		return err
 	}
 	before, have, err := b.resumed()
 	if err != nil {

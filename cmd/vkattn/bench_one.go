@@ -69,9 +69,13 @@ func (a *app) benchOne(ctx context.Context, b *benchFlags, j *job, field []*cont
 	return records, err
 }
 
-// skips says whether c has no part in the job. The unfused baseline is one of softmax attention.
+// skips says whether c has no part in the job: a kernel of softmax attention in linear attention, or the other way round.
 func (c *contestant) skips(j *job) bool {
-	return (j.Tiled || j.spec.linear != nil) && c.kernel == "standard" || c.absent != "" && !j.Whole
+	if c.backend != nil && c.backend.Info().Backend == "cpu" {
+		return false // it has one kernel for each
+	}
+	other := deviceFlags{kernel: c.kernel}.fits(j.spec.linear != nil) != nil
+	return other || j.Tiled && c.kernel == "standard" || c.absent != "" && !j.Whole
 }
 
 // measure prepares the contestants that nothing cut and lets them take turns. The problem is nil when there was nothing

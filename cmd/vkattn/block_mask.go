@@ -48,15 +48,10 @@ func (s *spec) blockFile(files *opener, score [4]int, masked bool) (*vkattn.Bloc
 	if err != nil {
 		return nil, err
 	}
-	keep, err := array.Bools()
+	keep, shape, err := fourAxes(array, "row blocks, key blocks")
 	if err != nil {
 		return nil, usagef("--block-mask %s: %w", s.blockMask, err)
 	}
-	shape := [4]int{1, 1, 1, 1}
-	if len(array.Shape) > 4 {
-		return nil, usagef("--block-mask %s has %d axes, want [batch, heads, row blocks, key blocks] or the last of them", s.blockMask, len(array.Shape))
-	}
-	copy(shape[4-len(array.Shape):], array.Shape)
 	rows, keys := (score[2]+s.blockQ-1)/s.blockQ, (score[3]+s.blockK-1)/s.blockK
 	if shape[2] != rows || shape[3] != keys {
 		return nil, usagef("--block-mask %s is of %d x %d blocks, want %d x %d with blocks of %d x %d", s.blockMask, shape[2], shape[3], rows, keys, s.blockQ, s.blockK)

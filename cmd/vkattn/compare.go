@@ -28,7 +28,7 @@ above --threshold and its range above 1.`,
 		Example: `  vkattn compare before.json after.json --threshold 5%
   vkattn compare radeon.json geforce.json arc.json -o csv
   vkattn bench --device gpu,cpu -o json | vkattn compare -`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someFiles,
 		RunE: func(_ *cobra.Command, files []string) error { return a.compare(files, format, threshold) },
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "md", "`FORMAT`: md, csv or json")
@@ -53,7 +53,7 @@ func (a *app) compare(paths []string, format, threshold string) error {
 	}
 	c := bench.Compare(files)
 	if len(c.Rows) == 0 {
-		return &nothingError{errors.New("no problem was measured by two of them")}
+		return &nothingError{errors.New("no problem was measured by two of them: name a second file, or measure with two of --device or --kernel")}
 	}
 	if err := bench.WriteComparison(a.out, format, &c); err != nil {
 		return err

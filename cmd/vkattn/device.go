@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,20 +33,29 @@ func (d *deviceFlags) register(cmd *cobra.Command, byDefault string, lists bool)
 		f.BoolVar(&d.strict, "strict", false, "fail rather than fall back to something slower")
 		f.DurationVar(&d.budget, "budget", 0, "longest `TIME` of one submission to the GPU (default 50ms)")
 		if lists {
-			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash, standard (the unfused baseline) or both with a comma (default: the planner's choice)")
+			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash, standard (the unfused baseline), linear_recurrent or linear_chunk; several with commas (default: the planner's choice)")
 		} else {
-			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash or standard (the unfused baseline) (default: the planner's choice)")
+			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash or standard (the unfused baseline); with --linear linear_recurrent or linear_chunk (default: the planner's choice)")
 		}
 		f.IntVar(&d.splits, "splits", 0, "`N` parts that the keys are split into; 0 lets the planner choose")
 		f.IntVar(&d.part, "split-keys", 0, "`N` keys of a part, fixed, so that a row's bits do not depend on the other rows; 0 lets the planner choose")
-		f.StringSliceVar(&d.disable, "disable", nil, "kernel `RUNGS` that may not serve: subgroup, plain")
+		d.registerDisable(f)
 	})
+}
+
+func (d *deviceFlags) registerDisable(f *pflag.FlagSet) {
+	f.StringSliceVar(&d.disable, "disable", nil, "kernel `RUNGS` that may not serve: "+strings.Join(dispatch.Rungs(), ", "))
 }
 
 // config is the library's form of the flags, for one device.
 func (d *deviceFlags) config(device string) (dispatch.Config, error) {
-	if d.kernel != "" && d.kernel != "flash" && d.kernel != "standard" {
-		return dispatch.Config{}, usagef("--kernel %s: want flash or standard", d.kernel)
+	if d.kernel != "" && !slices.Contains(dispatch.Kernels(), d.kernel) {
+		return dispatch.Config{}, usagef("--kernel %s: want one of %s", d.kernel, strings.Join(dispatch.Kernels(), ", "))
+	}
+	for _, name := range d.disable {
+		if !slices.Contains(dispatch.Rungs(), strings.TrimSpace(name)) {
+			return dispatch.Config{}, usagef("--disable %s: want some of %s", name, strings.Join(dispatch.Rungs(), ", "))
+		}
 	}
 	if d.splits < 0 || d.part < 0 || d.budget < 0 {
 		return dispatch.Config{}, usagef("--splits, --split-keys and --budget cannot be negative")
@@ -54,6 +64,17 @@ func (d *deviceFlags) config(device string) (dispatch.Config, error) {
 		return dispatch.Config{}, usagef("--splits fixes the number of parts and --split-keys their size: give one of them")
 	}
 	return dispatch.Config{Device: device, Strict: d.strict, Budget: d.budget, Kernel: d.kernel, Splits: d.splits, SplitKeys: d.part, Disable: d.disable}, nil
+}
+
+// fits refuses a kernel of the other kind of attention, which the library would ignore.
+func (d deviceFlags) fits(linear bool) error {
+	if d.kernel == "" || linear == strings.HasPrefix(d.kernel, "linear") {
+		return nil
+	}
+	if linear {
+		return usagef("--kernel %s is about softmax attention: want linear_recurrent or linear_chunk, or leave it out", d.kernel)
+	}
+	return usagef("--kernel %s is about linear attention, give --linear too", d.kernel)
 }
 
 // targets expands --device into names for open, each one device.

@@ -24,7 +24,7 @@ func newDevices(a *app) *cobra.Command {
 		Aliases: []string{"list-devices"},
 		Example: `  vkattn devices
   vkattn devices --json > here.json     # 'vkattn plan --caps here.json' reads it, on any machine`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.devices(cmd.Context(), asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print everything, as JSON")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"strings"
+	"syscall"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
@@ -62,7 +64,7 @@ func exitCode(err error) int {
 	case errors.As(err, &nothing), errors.Is(err, vkattn.ErrUnsupported), errors.Is(err, dispatch.ErrNoDevice),
 		errors.Is(err, vk.ErrUnavailable), errors.Is(err, vk.ErrUnsupported):
 		return exitNothing
-	case errors.As(err, &path) && errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &path) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR)):
 		return exitUsage
 	}
 	return exitFailed
@@ -97,32 +99,48 @@ var flagOf = map[string]string{
 	"SinkTokens": "--sink-tokens", "Global": "--global", "Prefix": "--prefix", "Offset": "--align", "KeyLengths": "--key-lengths",
 	"CuSeqQ": "--cu-seqlens-q", "CuSeqK": "--cu-seqlens-k", "Bias": "--bias", "Mask": "--mask", "Tree": "--tree",
 	"Slopes": "--slopes", "SinkLogits": "--sinks", "Relative": "--relative-bias", "Blocks": "--block-mask", "Q": "--q", "K": "--k", "V": "--v",
-	"QBase": "--q-base", "KBase": "--k-base",
+	"QBase": "--q-base", "KBase": "--k-base", "Map": "--map", "MapEps": "--map-eps", "Features": "--features", "Rule": "--rule",
+	"Decay": "--decay", "Norm": "--norm", "Eps": "--eps", "window": "--window", "dilation": "--dilation", "prefix": "--prefix",
+	"chunk": "--chunk", "stride": "--stride", "c": "--summary", "verts": "--verts", "BigBird.Block": "--pattern-block",
+	"BigBird.Random": "--random", "BlockSparse.Block": "--pattern-block", "BlockSparse.Local": "--local", "BlockSparse.Stride": "--stride",
+}
+
+// argOf is the argument or field that an error of the library names, or "".
+func argOf(err error) string {
+	var (
+		shape *vkattn.ShapeError
+		arg   *vkattn.ArgError
+	)
+	switch {
+	case errors.As(err, &shape):
+		return shape.Arg
+	case errors.As(err, &arg):
+		return arg.Arg
+	}
+	return ""
 }
 
 // hint says what to do next, or nothing.
 func (a *app) hint(err error) string {
 	var (
-		usage *usageError
-		shape *vkattn.ShapeError
-		arg   *vkattn.ArgError
-		name  string
+		usage       *usageError
+		unsupported *vkattn.UnsupportedError
+		flag        = flagOf[argOf(err)]
 	)
 	switch {
-	case errors.As(err, &shape):
-		name = shape.Arg
-	case errors.As(err, &arg):
-		name = arg.Arg
-	}
-	switch {
-	case flagOf[name] != "":
-		return "The flag for it is " + flagOf[name] + "."
+	case flag != "":
+		return "The flag for it is " + flag + "."
 	case errors.Is(err, vk.ErrUnavailable):
 		return noDriverHint()
-	case errors.As(err, &usage):
-		if !a.started {
-			return "Run 'vkattn help' for the commands and 'vkattn COMMAND --help' for their flags."
+	case errors.As(err, &unsupported) && strings.HasSuffix(unsupported.Backend, ", strictly"):
+		return "Without --strict it runs."
+	case errors.As(err, &unsupported) && strings.HasPrefix(unsupported.Backend, "vulkan"):
+		return "The CPU has no such limits: --device cpu computes it."
+	case errors.As(err, &usage) && !a.started:
+		if a.command != "" {
+			return fmt.Sprintf("Run '%s --help' for what it takes.", a.command)
 		}
+		return "Run 'vkattn help' for the commands and 'vkattn COMMAND --help' for their flags."
 	}
 	return ""
 }

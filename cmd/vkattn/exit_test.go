@@ -26,6 +26,7 @@ func TestExitCodes(t *testing.T) {
 		{&tensorio.FormatError{}, exitUsage},
 		{&fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}, exitUsage},
 		{&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, exitFailed},
+		{&fs.PathError{Op: "read", Path: "x", Err: syscall.EISDIR}, exitUsage},
 		{&vkattn.UnsupportedError{}, exitNothing},
 		{fmt.Errorf("open: %w", vk.ErrUnavailable), exitNothing},
 		{&nothingError{errors.New("nothing passed")}, exitNothing},

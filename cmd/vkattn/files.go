@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +15,13 @@ import (
 // opener opens tensor files, each once.
 type opener struct{ files map[string]*tensorio.File }
 
+// noFile is the path of a file that is not there.
+type noFile string
+
+func (n noFile) Error() string { return "there is no file " + string(n) }
+
+func (noFile) Unwrap() error { return fs.ErrNotExist }
+
 func (o *opener) close() {
 	for _, f := range o.files {
 		f.Close()
@@ -24,6 +33,9 @@ func (o *opener) open(path string) (*tensorio.File, error) {
 		return f, nil
 	}
 	f, err := tensorio.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &usageError{noFile(path)}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +73,17 @@ func (o *opener) ref(text string, names ...string) (*tensorio.Array, error) {
 		}
 	}
 	return f.Read(name)
+}
+
+// fourAxes is an array of booleans as [batch, heads, and two more], of which the first may be missing.
+func fourAxes(a *tensorio.Array, last string) (keep []bool, shape [4]int, err error) {
+	if len(a.Shape) > 4 {
+		return nil, shape, usagef("has %d axes, want [batch, heads, %s] or the last of them", len(a.Shape), last)
+	}
+	shape = [4]int{1, 1, 1, 1}
+	copy(shape[4-len(a.Shape):], a.Shape)
+	keep, err = a.Bools()
+	return keep, shape, err
 }
 
 // firstOf is the first of names that is in have, or "".

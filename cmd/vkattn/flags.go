@@ -115,6 +115,20 @@ func one(flag, text string) (int, error) {
 	return n[0], nil
 }
 
+// blockSizes reads the rows and keys of --block-size.
+func blockSizes(text string) (q, k int, err error) {
+	rows, keys, two := strings.Cut(text, ",")
+	if !two {
+		keys = rows
+	}
+	q, errQ := bench.ParseSize(rows)
+	k, errK := bench.ParseSize(keys)
+	if errQ != nil || errK != nil || q < 1 || k < 1 {
+		return 0, 0, usagef("--block-size %s: want ROWS,KEYS or one number for both, 1 or more", text)
+	}
+	return q, k, nil
+}
+
 // headdims reads "64,128,192-128" as pairs of key and value size.
 func headdims(text string) ([][2]int, error) {
 	var all [][2]int

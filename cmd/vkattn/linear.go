@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,8 +82,8 @@ func (p *problemFlags) linearOf(of *vkattn.Linear) (*vkattn.Linear, error) {
 	set("features", func() error { l.Features = p.features; return nil })
 	set("rule", func() (err error) { l.Rule, err = named("rule", p.rule, vkattn.RuleDelta); return })
 	set("decay", func() (err error) {
-		if l.Decay = vkattn.DecayHead; !modelDecay(p.decay) {
-			l.Decay, err = named("decay", p.decay, vkattn.DecayChannel)
+		if l.Decay = vkattn.DecayHead; !slices.Contains(modelDecays, p.decay) {
+			l.Decay, err = named("decay", p.decay, vkattn.DecayChannel, modelDecays...)
 		}
 		return
 	})
@@ -99,13 +100,13 @@ func (p *problemFlags) linearOf(of *vkattn.Linear) (*vkattn.Linear, error) {
 	return &l, err
 }
 
-func modelDecay(name string) bool { return name == "retnet" || name == "transnormerllm" }
+var modelDecays = []string{"retnet", "transnormerllm"}
 
-// named finds the value that is written so, up to last.
+// named finds the value that is written so, up to last. others are words that the flag takes besides.
 func named[T interface {
 	~uint8
 	String() string
-}](flag, text string, last T) (T, error) {
+}](flag, text string, last T, others ...string) (T, error) {
 	var all []string
 	for v := T(0); v <= last; v++ {
 		if v.String() == text {
@@ -113,7 +114,7 @@ func named[T interface {
 		}
 		all = append(all, v.String())
 	}
-	return 0, usagef("--%s %s: want one of %s", flag, text, strings.Join(all, ", "))
+	return 0, usagef("--%s %s: want one of %s", flag, text, strings.Join(append(all, others...), ", "))
 }
 
 // problemOp is the op: softmax attention, or linear attention of the same shape.

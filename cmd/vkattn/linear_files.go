@@ -42,7 +42,7 @@ func (p *problemFlags) linearFromFiles(pr *problem, s spec, arrays map[string]*t
 		l.Rule = vkattn.RuleDelta
 	}
 	switch {
-	case l.Decay == vkattn.DecayHead && modelDecay(s.decays):
+	case l.Decay == vkattn.DecayHead && slices.Contains(modelDecays, s.decays):
 		g, err := p.headDecays(s.decays, l.States())
 		if err != nil {
 			return err

@@ -20,9 +20,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	a := &app{out: stdout, err: stderr}
 	root := newRoot(a)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
 		err = &usageError{err}
+		if cmd != root {
+			a.command = cmd.CommandPath()
+		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = context.Cause(ctx)

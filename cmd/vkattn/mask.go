@@ -43,7 +43,12 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or a pattern that cannot be b
   vkattn mask longformer --seqlen 4k --window 256,256 --global 0,1 -o json
   vkattn mask bigbird --seqlen 4k --random 3 --heads 12 --head 5 -o png > bigbird.png
   echo 100,30,126 | vkattn mask documents --seqlen 256 --documents - -o svg > documents.svg`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("mask takes one pattern, there is %s", strings.Join(patternNames(), ", "))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.mask(p, args[0], cmd.InOrStdin()) },
 	}
 	group(cmd, "Grid", func(f *pflag.FlagSet) {
@@ -118,8 +123,14 @@ func (a *app) mask(p *maskFlags, name string, in io.Reader) error {
 		return err
 	}
 	m, err := pattern.build(&p.patternFlags, grid, in)
+	if named := argOf(err); named == "Blocks" {
+		return usagef("%s; --block-size and --heads say how many blocks there are", plainMessage(err))
+	}
 	if err != nil {
 		return err
+	}
+	if p.head < 0 || p.head >= m.Heads {
+		return usagef("--head %d: the mask has heads 0 to %d", p.head, m.Heads-1)
 	}
 	s, err := summarise(name, m, grid.SeqQ, grid.SeqK)
 	if err != nil {
@@ -131,9 +142,6 @@ func (a *app) mask(p *maskFlags, name string, in io.Reader) error {
 		e.SetIndent("", "  ")
 		return e.Encode(s)
 	case "svg", "png":
-		if p.head < 0 || p.head >= m.Heads {
-			return usagef("--head %d: the mask has heads 0 to %d", p.head, m.Heads-1)
-		}
 		title := fmt.Sprintf("%s: %s of blocks, %s of pairs", name, percent(s.Density), percent(s.PairRate))
 		return report.MaskPicture(a.out, m, grid.SeqQ, grid.SeqK, 0, p.head, title, p.output)
 	}
@@ -164,20 +172,19 @@ func (p *maskFlags) grid() (g vkattn.MaskGrid, err error) {
 	if p.seqlenK == "" {
 		p.seqlenK = p.seqlen
 	}
-	q, k, two := strings.Cut(p.blockSize, ",")
-	if !two {
-		k = q
+	if g.BlockQ, g.BlockK, err = blockSizes(p.blockSize); err != nil {
+		return g, err
 	}
 	for _, f := range []struct {
 		flag, text string
 		to         *int
-	}{{"seqlen-q", p.seqlenQ, &g.SeqQ}, {"seqlen-k", p.seqlenK, &g.SeqK}, {"block-size", q, &g.BlockQ}, {"block-size", k, &g.BlockK}, {"heads", p.heads, &g.Heads}} {
+	}{{"seqlen-q", p.seqlenQ, &g.SeqQ}, {"seqlen-k", p.seqlenK, &g.SeqK}, {"heads", p.heads, &g.Heads}} {
 		if *f.to, err = one(f.flag, f.text); err != nil {
 			return g, err
 		}
 	}
-	if min(g.BlockQ, g.BlockK, g.Heads) < 1 {
-		return g, usagef("--block-size %s and --heads %s: want 1 or more", p.blockSize, p.heads)
+	if g.Heads < 1 {
+		return g, usagef("--heads %s: want 1 or more", p.heads)
 	}
 	var offsets []int
 	if g.Align, offsets, err = parseAlign(p.align); err != nil {

@@ -16,7 +16,7 @@ type maskPattern struct {
 func maskPatterns() []maskPattern {
 	return []maskPattern{
 		{"window", []string{"window", "dilation"}, func(p *patternFlags, g vkattn.MaskGrid, _ io.Reader) (*vkattn.BlockMask, error) {
-			n, err := p.numbers("dilation")
+			n, err := p.positive("dilation")
 			if err != nil {
 				return nil, err
 			}
@@ -41,11 +41,15 @@ func maskPatterns() []maskPattern {
 			return g.Longformer(w.Left.N, global)
 		}},
 		{"bigbird", []string{"pattern-block", "random", "seed"}, func(p *patternFlags, g vkattn.MaskGrid, _ io.Reader) (*vkattn.BlockMask, error) {
-			n, err := p.numbers("pattern-block", "random")
+			block, err := p.positive("pattern-block")
 			if err != nil {
 				return nil, err
 			}
-			return g.BigBird(vkattn.BigBird{Block: n[0], Random: n[1], Seed: p.seed})
+			random, err := p.numbers("random")
+			if err != nil {
+				return nil, err
+			}
+			return g.BigBird(vkattn.BigBird{Block: block[0], Random: random[0], Seed: p.seed})
 		}},
 		{"strided", []string{"stride", "part"}, func(p *patternFlags, g vkattn.MaskGrid, _ io.Reader) (*vkattn.BlockMask, error) {
 			stride, part, err := p.strided(g)
@@ -59,7 +63,7 @@ func maskPatterns() []maskPattern {
 			if err != nil {
 				return nil, err
 			}
-			n, err := p.numbers("summary", "verts")
+			n, err := p.positive("summary", "verts")
 			if err != nil {
 				return nil, err
 			}
@@ -87,7 +91,7 @@ func maskPatterns() []maskPattern {
 			return g.Prefix(n[0])
 		}},
 		{"chunk", []string{"chunk", "causal"}, func(p *patternFlags, g vkattn.MaskGrid, _ io.Reader) (*vkattn.BlockMask, error) {
-			n, err := p.numbers("chunk")
+			n, err := p.positive("chunk")
 			if err != nil {
 				return nil, err
 			}
@@ -97,7 +101,7 @@ func maskPatterns() []maskPattern {
 			if p.stride == "" {
 				p.stride = "8"
 			}
-			n, err := p.numbers("pattern-block", "local", "stride")
+			n, err := p.positive("pattern-block", "local", "stride")
 			if err != nil {
 				return nil, err
 			}
@@ -120,15 +124,10 @@ func maskPatterns() []maskPattern {
 			if err != nil {
 				return nil, err
 			}
-			keep, err := array.Bools()
+			keep, shape, err := fourAxes(array, "rows, keys")
 			if err != nil {
 				return nil, usagef("--in %s: %w", p.in, err)
 			}
-			shape := [4]int{1, 1, 1, 1}
-			if len(array.Shape) > 4 {
-				return nil, usagef("--in %s has %d axes, want [batch, heads, rows, keys] or the last of them", p.in, len(array.Shape))
-			}
-			copy(shape[4-len(array.Shape):], array.Shape)
 			if shape[2] != g.SeqQ || shape[3] != g.SeqK {
 				return nil, usagef("--in %s is of %d x %d pairs, want %d x %d", p.in, shape[2], shape[3], g.SeqQ, g.SeqK)
 			}

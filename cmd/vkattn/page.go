@@ -21,7 +21,7 @@ Exit codes: 0 done, 1 the page could not be written, 2 wrong command line or a f
 		Example: `  vkattn report *.json -o report.html
   vkattn report here.json there.json --png plots
   vkattn bench --suite seed --quick -o json | vkattn report - -o report.html`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someFiles,
 		RunE: func(_ *cobra.Command, files []string) error { return a.writeReport(files, out, png) },
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "`FILE` of the page; - is the standard output")

@@ -139,6 +139,17 @@ func (p *patternFlags) numbers(flags ...string) (n []int, err error) {
 	return n, nil
 }
 
+// positive is numbers for flags of which 0 means nothing.
+func (p *patternFlags) positive(flags ...string) ([]int, error) {
+	n, err := p.numbers(flags...)
+	for i, x := range n {
+		if x < 1 {
+			return nil, usagef("--%s %d: want 1 or more", flags[i], x)
+		}
+	}
+	return n, err
+}
+
 // strided reads --stride and --part.
 func (p *patternFlags) strided(g vkattn.MaskGrid) (stride int, part vkattn.Part, err error) {
 	if stride = max(1, int(math.Sqrt(float64(g.SeqK)))); p.stride != "" {

@@ -38,7 +38,7 @@ With --caps it plans for a device that is not here: a recorded one (--caps list 
   vkattn plan --caps list
   vkattn plan --preset deepseek-v3-mla --caps v3d-raspberry-pi-5
   vkattn plan --headdim 576-512 --heads 16 --heads-kv 1 --caps h100 --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case p.preset == "list":
@@ -73,8 +73,15 @@ func (a *app) plan(ctx context.Context, p *planFlags) error {
 	if err != nil {
 		return err
 	}
+	_, linear := op.(vkattn.Linear)
+	if err := p.fits(linear); err != nil {
+		return err
+	}
 	var plans []planned
 	if p.caps != "" {
+		if p.given("device") {
+			return usagef("--caps plans for a device that is not here: leave out --device, or --caps")
+		}
 		plans, err = p.recorded(op)
 	} else {
 		plans, err = a.local(ctx, p, op)

@@ -15,6 +15,7 @@ import (
 type app struct {
 	out, err io.Writer // results; progress and notes
 	started  bool      // a command runs: later errors are not about the command line as such
+	command  string    // the one that was asked for, in full
 	quiet    bool
 }
 
@@ -22,7 +23,7 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vkattn",
 		Short: "Transformer attention on any Vulkan GPU, and on the CPU",
-		Long: `vkattn computes exact transformer attention on any Vulkan GPU, on a software driver or on the CPU, and says
+		Long: `vkattn computes transformer attention, softmax and linear, on any Vulkan GPU, on a software driver or on the CPU, and says
 which of them ran it, how, why there, how long it took and how exact the answer is.`,
 		Example: `  vkattn devices                                             # what is there
   vkattn run --preset llama3.1-8b --seqlen 2k --check        # one layer, checked against float64
@@ -43,7 +44,33 @@ which of them ran it, how, why there, how long it took and how exact the answer 
 	root.SetGlobalNormalizationFunc(aliases)
 	root.SetUsageFunc(groupedUsage)
 	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newMask(a), newVerify(a), newBench(a), newTune(a), newCompare(a), newReport(a), newVersion(a))
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if found, _, err := root.Find(args); len(args) > 0 && (err != nil || found == root) {
+					return usagef("there is no command %q", args[0])
+				}
+				return nil
+			}
+		}
+	}
 	return root
+}
+
+// noArguments and someFiles are what commands take beside flags.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes flags alone, not %q", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+func someFiles(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("%s needs the files that 'vkattn bench -o json' or '--save' wrote; - is the standard input", cmd.Name())
+	}
+	return nil
 }
 
 // aliases maps the names that other tools use to ours.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or file, 3 no such device or 
   vkattn run --headdim 64 --cu-seqlens-q 0,100,100,356 --causal --json
   vkattn run --preset qwen3-next-deltanet --seqlen 4k --state --check
   vkattn run --linear --map favor --features 256 --norm sum --check`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.preset == "list" {
 				return listPresets(a)
@@ -98,11 +99,17 @@ func (a *app) run(ctx context.Context, r *runFlags) error {
 	if err != nil {
 		return err
 	}
+	if r.given("check-rows") && !r.check {
+		return usagef("--check-rows says what --check computes, give both")
+	}
 	if r.check {
 		r.lse = true // it is checked too
 	}
 	pr, err := r.build()
 	if err != nil {
+		return err
+	}
+	if err := r.fits(pr.linear != nil); err != nil {
 		return err
 	}
 	if err := r.expectation(pr); err != nil {
@@ -193,6 +200,9 @@ func (r *runFlags) expectation(pr *problem) error {
 		files := &opener{}
 		defer files.close()
 		want, err := files.ref(text, namesOf["out"]...)
+		if errors.Is(err, fs.ErrNotExist) {
+			return usagef("--expect %s: %w; want NAME in the file of --in, FILE:NAME, or none", r.expect, err)
+		}
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/internal/bench"
@@ -252,8 +251,11 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	if err != nil {
 		return s, nil, err
 	}
-	if err := p.blockSizes(&s); err != nil {
+	if s.blockQ, s.blockK, err = blockSizes(p.blockSize); err != nil {
 		return s, nil, err
+	}
+	if p.given("block-size") && s.blockMask == "" {
+		return s, nil, usagef("--block-size is that of --block-mask, give both")
 	}
 	if isPattern(s.blockMask) {
 		if _, _, err := parsePattern(s.blockMask); err != nil {
@@ -293,24 +295,6 @@ func (p *problemFlags) causalGiven(fromPreset bool) bool {
 		return p.causal != "false"
 	}
 	return fromPreset
-}
-
-func (p *problemFlags) blockSizes(s *spec) error {
-	q, k, two := strings.Cut(p.blockSize, ",")
-	var err error
-	if s.blockQ, err = one("block-size", q); err != nil {
-		return err
-	}
-	s.blockK = s.blockQ
-	if two {
-		if s.blockK, err = one("block-size", k); err != nil {
-			return err
-		}
-	}
-	if s.blockQ < 1 || s.blockK < 1 {
-		return usagef("--block-size %s: want 1 or more", p.blockSize)
-	}
-	return nil
 }
 
 // pack turns the spec into one of packed sequences when there are cumulative lengths: those decide about

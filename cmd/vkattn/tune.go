@@ -29,11 +29,11 @@ directory, under this device, this driver and these kernels, and serves from the
 Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no such device or nothing to tune (the CPU).`,
 		Example: `  vkattn tune
   vkattn tune --device llvmpipe --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.tune(cmd.Context(), &d, asJSON) },
 	}
 	cmd.Flags().StringVar(&d.device, "device", "gpu", "`WHICH`: gpu, an index, or a part of a name")
-	cmd.Flags().StringSliceVar(&d.disable, "disable", nil, "kernel `RUNGS` that may not serve: subgroup, plain")
+	d.registerDisable(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

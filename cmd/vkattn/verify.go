@@ -35,15 +35,17 @@ func newVerify(a *app) *cobra.Command {
 attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
-Exit codes: 0 something passed and nothing failed, 3 nothing passed, 4 something failed.`,
+Exit codes: 0 something passed and nothing failed, 1 it could not be run, 2 wrong command line, 3 no such device or
+nothing passed, 4 something failed.`,
 		Example: `  vkattn verify
   vkattn verify --device llvmpipe --sample
   vkattn verify --filter 'window|sink' --device cpu
   vkattn verify --golden testdata/golden --device cpu --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), &v) },
 	}
 	v.register(cmd, "auto", false)
+	cmd.Flags().Lookup("device").Usage = "`WHICH` one: auto (a real GPU, else the CPU), gpu, cpu, an index, a part of a name"
 	group(cmd, "Cases", func(f *pflag.FlagSet) {
 		f.StringVar(&v.golden, "golden", "", "run the cases of the golden set in `DIR` instead of the suite")
 		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")

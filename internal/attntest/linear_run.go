@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
-	"time"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
@@ -38,72 +38,31 @@ type relation func(ctx context.Context, b vkattn.Backend, p *LinearProblem, v *v
 func (c LinearCase) Build(seed uint64) (*LinearProblem, error) { return c.spec.build(c.Name, seed) }
 
 // VerifyLinearCase runs one case.
-func VerifyLinearCase(ctx context.Context, b vkattn.Backend, c LinearCase, o Options) (r Result) {
-	start := time.Now()
-	r = Result{Name: c.Name, Op: c.Op.String(), Status: Failed, Allowed: c.tolerance}
-	defer func() { r.Time = time.Since(start) }()
-	fail := func(format string, args ...any) Result {
-		r.Reason = fmt.Sprintf(format, args...)
-		return r
-	}
-	if ctx.Err() != nil {
-		r.Status = Skipped
-		return fail("%v", ctx.Err())
-	}
-	if err := b.Supports(c.Op); err != nil {
-		if errors.Is(err, vkattn.ErrUnsupported) && !o.RequireAll {
-			r.Status = Unsupported
+func VerifyLinearCase(ctx context.Context, b vkattn.Backend, c LinearCase, o Options) Result {
+	return examine(ctx, b, o, Result{Name: c.Name, Op: c.Op.String(), Allowed: c.tolerance}, c.Op, func(r *Result) error {
+		p, err := c.Build(o.Seed)
+		if err != nil {
+			return err
 		}
-		return fail("%v", err)
-	}
-	p, err := c.Build(o.Seed)
-	if err != nil {
-		return fail("%v", err)
-	}
-	var v verdict
-	hold := c.relation
-	if hold == nil {
-		hold = asOracle
-	}
-	err = hold(ctx, b, p, &v, c.tolerance)
-	r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
-	if !(r.Worst <= math.MaxFloat64) {
-		r.Worst = math.MaxFloat64
-	}
-	switch {
-	case err != nil:
-		return fail("%v", err)
-	case !v.ok():
-		return fail("differs from what is right")
-	}
-	r.Status = Passed
-	return r
+		hold := c.relation
+		if hold == nil {
+			hold = asOracle
+		}
+		var v verdict
+		err = hold(ctx, b, p, &v, c.tolerance)
+		r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
+		if err == nil && !v.ok() {
+			err = errors.New("differs from what is right")
+		}
+		return err
+	})
 }
 
-// RunLinear runs the cases of Linear as subtests of t.
+// RunLinear runs the chosen cases of Linear as subtests of t.
 func RunLinear(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	passed := 0
-	for _, c := range LinearCases() {
-		if o.Sample && !c.Sample || o.Filter != nil && !o.Filter.MatchString(c.Name) {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			r := VerifyLinearCase(t.Context(), b, c, o)
-			switch r.Status {
-			case Failed:
-				t.Error(r)
-			case Unsupported, Skipped:
-				t.Skip(r.Reason)
-			case Passed:
-				passed++
-			}
-		})
-		if o.FailFast && t.Failed() {
-			break
-		}
-	}
-	t.Logf("%s: %d passed", b.Info().Device, passed)
+	cases := slices.DeleteFunc(LinearCases(), func(c LinearCase) bool { return !o.chosen(c.Name, c.Sample) })
+	subtests(t, b, o, cases, func(c LinearCase) string { return c.Name }, VerifyLinearCase)
 }
 
 // compute plans and runs one call.

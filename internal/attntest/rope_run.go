@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
@@ -130,92 +129,54 @@ func (p *RopeProblem) compare(v *verdict, want []float64) {
 }
 
 // VerifyRopeCase runs one case: with zeros in the memory that the call does not read, and again with poison there.
-func VerifyRopeCase(ctx context.Context, b vkattn.Backend, c RopeCase, o Options) (r Result) {
-	start := time.Now()
-	r = Result{Name: c.Name, Op: c.Op.String(), Status: Failed, Allowed: ropeTolerance}
-	defer func() { r.Time = time.Since(start) }()
-	fail := func(err error) Result {
-		r.Reason = err.Error()
-		return r
-	}
-	if err := ctx.Err(); err != nil {
-		r.Status = Skipped
-		return fail(err)
-	}
-	if err := b.Supports(c.Op); err != nil {
-		if errors.Is(err, vkattn.ErrUnsupported) && !o.RequireAll {
-			r.Status = Unsupported
+func VerifyRopeCase(ctx context.Context, b vkattn.Backend, c RopeCase, o Options) Result {
+	return examine(ctx, b, o, Result{Name: c.Name, Op: c.Op.String(), Allowed: ropeTolerance}, c.Op, func(r *Result) error {
+		plan, err := b.Plan(ctx, c.Op)
+		if err != nil {
+			return fmt.Errorf("plan: %w", err)
 		}
-		return fail(err)
-	}
-	plan, err := b.Plan(ctx, c.Op)
-	if err != nil {
-		return fail(err)
-	}
-	defer plan.Close()
-	r.Kernel = plan.Explain().Kernel
+		defer plan.Close()
+		r.Kernel = plan.Explain().Kernel
+		return c.Build(o.Seed).ask(ctx, plan, r)
+	})
+}
+
+// ask runs the problem twice and says what is wrong with the answers. It notes the worst number in r.
+func (p *RopeProblem) ask(ctx context.Context, plan vkattn.Plan, r *Result) error {
 	compute := func(a vkattn.Args) error {
 		_, err := plan.Run(ctx, a)
 		return err
 	}
-	p := c.Build(o.Seed)
 	zero(p.inputs)
 	want, err := cpu.OracleRope(p.Op, &p.Args)
 	if err != nil {
-		return fail(err)
+		return fmt.Errorf("oracle: %w", err)
 	}
 	if err := p.Run(zeroPattern, compute); err != nil {
-		return fail(err)
+		return err
 	}
 	var v verdict
 	p.compare(&v, want)
 	r.Worst, r.Where = v.worst, v.where
 	if !v.ok() {
-		r.Worst = min(r.Worst, math.MaxFloat64)
-		return fail(errors.New("differs from the oracle"))
+		return errors.New("differs from the oracle")
 	}
 	before := slices.Clone(p.out.f)
 	poison(p.inputs)
 	if err := p.Run(poisonPattern, compute); err != nil {
-		return fail(fmt.Errorf("with poison in unused memory: %w", err))
+		return fmt.Errorf("with poison in unused memory: %w", err)
 	}
 	each(p.Args.Out, func(b, h, s, d, at int) {
 		if math.Float32bits(before[at]) != math.Float32bits(p.out.f[at]) && err == nil {
 			err = fmt.Errorf("poison in unused memory changes the answer: Out b%d h%d i%d column %d was %v, is %v", b, h, s, d, before[at], p.out.f[at])
 		}
 	})
-	if err != nil {
-		return fail(err)
-	}
-	r.Status = Passed
-	return r
+	return err
 }
 
-// RunRope runs the cases of Rope as subtests of t.
+// RunRope runs the chosen cases of Rope as subtests of t.
 func RunRope(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	passed := 0
-	for _, c := range RopeCases() {
-		if o.Filter != nil && !o.Filter.MatchString(c.Name) {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			r := VerifyRopeCase(t.Context(), b, c, o)
-			switch r.Status {
-			case Failed:
-				t.Error(r)
-			case Unsupported, Skipped:
-				t.Skip(r.Reason)
-			case Passed:
-				passed++
-			}
-		})
-		if o.FailFast && t.Failed() {
-			break
-		}
-	}
-	t.Logf("%s: %d passed", b.Info().Device, passed)
-	if passed == 0 {
-		t.Error("no case passed")
-	}
+	cases := slices.DeleteFunc(RopeCases(), func(c RopeCase) bool { return !o.chosen(c.Name, true) })
+	subtests(t, b, o, cases, func(c RopeCase) string { return c.Name }, VerifyRopeCase)
 }

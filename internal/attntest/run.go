@@ -18,6 +18,7 @@ import (
 	"hash/maphash"
 	"math"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -36,13 +37,11 @@ type Options struct {
 }
 
 func (o Options) cases() []Case {
-	var out []Case
-	for _, c := range Cases() {
-		if (!o.Sample || c.Sample) && (o.Filter == nil || o.Filter.MatchString(c.Name)) {
-			out = append(out, c)
-		}
-	}
-	return out
+	return slices.DeleteFunc(Cases(), func(c Case) bool { return !o.chosen(c.Name, c.Sample) })
+}
+
+func (o Options) chosen(name string, sample bool) bool {
+	return (!o.Sample || sample) && (o.Filter == nil || o.Filter.MatchString(name))
 }
 
 // Status is how a case went.
@@ -117,11 +116,18 @@ func Verify(ctx context.Context, b vkattn.Backend, o Options, progress func(done
 // Run runs the chosen cases as subtests of t.
 func Run(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
+	subtests(t, b, o, o.cases(), func(c Case) string { return c.Name }, VerifyCase)
+}
+
+// subtests runs cases of one op. Some must pass.
+func subtests[C any](t *testing.T, b vkattn.Backend, o Options, cases []C, name func(C) string,
+	verify func(context.Context, vkattn.Backend, C, Options) Result) {
+	t.Helper()
 	var s Summary
 	start := time.Now()
-	for _, c := range o.cases() {
-		t.Run(c.Name, func(t *testing.T) {
-			r := VerifyCase(t.Context(), b, c, o)
+	for _, c := range cases {
+		t.Run(name(c), func(t *testing.T) {
+			r := verify(t.Context(), b, c, o)
 			s.add(r)
 			switch r.Status {
 			case Failed:
@@ -152,38 +158,43 @@ func (r Result) String() string {
 }
 
 // VerifyCase runs one case.
-func VerifyCase(ctx context.Context, b vkattn.Backend, c Case, o Options) (r Result) {
+func VerifyCase(ctx context.Context, b vkattn.Backend, c Case, o Options) Result {
+	return examine(ctx, b, o, Result{Name: c.Name, Op: c.Op.String(), Allowed: tolerance}, c.Op, func(r *Result) error {
+		plan, err := b.Plan(ctx, c.Op)
+		if err != nil {
+			return fmt.Errorf("plan: %w", err)
+		}
+		defer plan.Close()
+		r.Kernel = plan.Explain().Kernel
+		q, err := c.pose(o.Seed)
+		if err != nil {
+			return fmt.Errorf("oracle: %w", err)
+		}
+		return q.ask(ctx, plan, r)
+	})
+}
+
+// examine runs a case of any op, of which r has the name: ask says what is wrong, and notes in r by how much.
+func examine(ctx context.Context, b vkattn.Backend, o Options, r Result, op vkattn.Op, ask func(r *Result) error) Result {
 	start := time.Now()
-	r = Result{Name: c.Name, Op: c.Op.String(), Status: Failed, Allowed: tolerance}
-	defer func() { r.Time = time.Since(start) }()
-	fail := func(format string, args ...any) Result {
-		r.Reason = fmt.Sprintf(format, args...)
-		return r
-	}
-	if ctx.Err() != nil {
+	r.Status = Failed
+	err := ctx.Err()
+	if err != nil {
 		r.Status = Skipped
-		return fail("%v", ctx.Err())
-	}
-	if err := b.Supports(c.Op); err != nil {
+	} else if err = b.Supports(op); err != nil {
 		if errors.Is(err, vkattn.ErrUnsupported) && !o.RequireAll {
 			r.Status = Unsupported
 		}
-		return fail("%v", err)
+	} else if err = ask(&r); err == nil {
+		r.Status = Passed
 	}
-	plan, err := b.Plan(ctx, c.Op)
 	if err != nil {
-		return fail("plan: %v", err)
+		r.Reason = err.Error()
 	}
-	defer plan.Close()
-	r.Kernel = plan.Explain().Kernel
-	q, err := c.pose(o.Seed)
-	if err != nil {
-		return fail("oracle: %v", err)
+	if !(r.Worst <= math.MaxFloat64) {
+		r.Worst = math.MaxFloat64
 	}
-	if err := q.ask(ctx, plan, &r); err != nil {
-		return fail("%v", err)
-	}
-	r.Status = Passed
+	r.Time = time.Since(start)
 	return r
 }
 
@@ -223,9 +234,6 @@ func (q question) ask(ctx context.Context, plan vkattn.Plan, r *Result) error {
 	}
 	v := p.compare(q.want)
 	r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
-	if !(r.Worst <= math.MaxFloat64) {
-		r.Worst = math.MaxFloat64
-	}
 	if !v.ok() {
 		return errors.New("differs from the oracle")
 	}

@@ -41,6 +41,9 @@ func ParseSizes(s string) ([]int, error) {
 	var out []int
 	for part := range strings.SplitSeq(s, ",") {
 		lo, rest, isRange := strings.Cut(part, "-")
+		if lo == "" { // a negative number
+			lo, isRange = part, false
+		}
 		first, err := ParseSize(lo)
 		if err != nil {
 			return nil, err

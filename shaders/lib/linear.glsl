@@ -3,6 +3,8 @@
 //
 // A unit is a state: one head (of states) of one sequence. Offsets are computed modulo 2^32, as in params.glsl.
 
+#include "numbers.glsl"
+
 layout(std140, set = 0, binding = 8) uniform Params {
     uint heads, heads_q, heads_k, heads_v, states;      // heads of the output, of queries, keys, values and states
     uint reads;             // heads of the output that read one state
@@ -67,11 +69,6 @@ const uint PHASE_ENTRY = 512u;      // z before the dispatch lies in lists[] at 
 const uint NORM_NONE = 0u;
 const uint NORM_SUM = 1u;
 const uint NORM_LITERAL = 3u;       // the values of vkattn.Norm
-
-const float LOG2E = 1.44269504088896340736;
-
-// Comparisons, minimum, maximum and exp2 may all lose a NaN.
-bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }
 
 // One sequence of a call: 8 words in lists[] at list_base.
 layout(std430, set = 0, binding = 0) readonly buffer Lists { uint lists[]; };

@@ -4,6 +4,8 @@
 // All element offsets are computed modulo 2^32. The host subtracts the start of the bound window from
 // each base, so the sum is right although a tensor may be larger than 2^32 elements.
 
+#include "numbers.glsl"
+
 layout(std140, set = 0, binding = 8) uniform Params {
     uint heads_q, heads_k, heads_v;
     uint cyclic;            // head map: 0 block, 1 cyclic
@@ -53,7 +55,6 @@ const uint FLAG_LSE = 128u;
 const uint FLAG_BLOCKS = 256u;
 const uint FLAG_RELATIVE = 512u;
 
-const float LOG2E = 1.44269504088896340736;
 const float LN2 = 0.69314718055994530942;
 const float LOWEST = -3.4028234663852886e38;
 const int FAR = 0x7fffffff;
@@ -63,9 +64,6 @@ float minus_infinity() { return uintBitsToFloat(0xff800000u); }
 // finite_floor lifts -inf (a score that overflowed) to the lowest number and keeps NaN: a comparison
 // would be compiled to a maximum, which drops NaN.
 float finite_floor(float s) { return floatBitsToUint(s) == 0xff800000u ? LOWEST : s; }
-
-// Comparisons, minimum, maximum, exp2 and log2 may all lose a NaN: tests look at bits, and results that must be NaN are put there.
-bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }
 
 // exp_difference is exp(a - b). The difference comes first and exactly: a compiler that distributes the
 // factor loses it all for large scores of the same size.

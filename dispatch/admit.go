@@ -1,0 +1,81 @@
+package dispatch
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	"github.com/vkattn/vkattn"
+)
+
+// admitted is a decision whose kernel must give a known answer on this device and driver before it serves. Attention's
+// rungs are tested by Open; these when the first plan wants one, so that those who never do wait for nothing.
+type admitted interface {
+	decision
+	// rung is the variant under test, its path, and the name under which the planner can be told to do without it.
+	rung() (variant, path, name string)
+	// selfTest returns why the kernel may not serve, or "".
+	selfTest(ctx context.Context, b *Backend) (reason string, err error)
+}
+
+// admissions is what is known of such rungs.
+type admissions struct {
+	mu     sync.Mutex
+	passed map[string]bool   // by variant
+	failed map[string]string // by name, with the reason
+}
+
+// decide is the planner's decision for op, by a rung that has passed its self-test.
+func (b *Backend) decide(ctx context.Context, op vkattn.Op) (decision, error) {
+	for {
+		d, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabledFor(op))
+		if err != nil {
+			return nil, err
+		}
+		a, late := d.(admitted)
+		if !late || b.config.SkipSelfTest {
+			return d, nil
+		}
+		if passed, err := b.admit(ctx, a); passed || err != nil {
+			return d, err
+		}
+	}
+}
+
+// disabledFor are the rungs that may not serve op.
+func (b *Backend) disabledFor(op vkattn.Op) map[string]string {
+	if _, attention := op.(vkattn.Attention); attention {
+		return b.disabled
+	}
+	b.late.mu.Lock()
+	defer b.late.mu.Unlock()
+	if len(b.late.failed) == 0 {
+		return b.disabled
+	}
+	all := maps.Clone(b.disabled)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, b.late.failed)
+	return all
+}
+
+// admit reports whether the kernel of a decision gives the known answer.
+func (b *Backend) admit(ctx context.Context, a admitted) (passed bool, err error) {
+	variant, path, name := a.rung()
+	b.late.mu.Lock()
+	defer b.late.mu.Unlock()
+	if b.late.passed[variant] {
+		return true, nil
+	}
+	v, err := b.verdictOf(path, variant, func() (string, error) { return a.selfTest(ctx, b) })
+	if err != nil {
+		return false, err
+	}
+	if v.Passed {
+		b.late.passed[variant] = true
+	} else {
+		b.late.failed[name] = selfTestFailed + v.Reason
+	}
+	return v.Passed, nil
+}
