@@ -1,9 +1,6 @@
 package cpu
 
-import (
-	"github.com/vkattn/vkattn"
-	"gonum.org/v1/gonum/blas/blas32"
-)
+import "gonum.org/v1/gonum/blas/blas32"
 
 //go:generate go run -C ../tools/asm . -out ../../cpu/asm_amd64.s -stubs ../../cpu/asm_amd64.go -pkg cpu
 
@@ -129,5 +126,3 @@ func (k *avx2Kernel) accumulate(t *state, p, v blas32.General, r0, r1 int) bool 
 	}
 	return true
 }
-
-func (*avx2Kernel) decode(dst []float32, t vkattn.Type, src []byte) { t.Decode(dst, src) }

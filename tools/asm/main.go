@@ -31,6 +31,8 @@ func main() {
 	allFinite()
 	readFloats()
 	multiplyAdds()
+	decoders()
+	hasF16C()
 	Generate()
 }
 
