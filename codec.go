@@ -101,6 +101,3 @@ func (t Type) Max() float64 {
 	}
 	return math.Inf(1)
 }
-
-// is8BitFloat reports whether t is an 8-bit float, which alone has descale factors.
-func (t Type) is8BitFloat() bool { return t == F8E4M3 || t == F8E5M2 }

@@ -64,6 +64,9 @@ func (t Type) Bytes(n int) int {
 	return n / elements * bytes
 }
 
+// is8BitFloat reports whether t is an 8-bit float, which alone has descale factors.
+func (t Type) is8BitFloat() bool { return t == F8E4M3 || t == F8E5M2 }
+
 // MarshalText and UnmarshalText use the short names: f32, f16, bf16, ...
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 

@@ -133,7 +133,7 @@ func (p *problemFlags) fromFiles(s spec) (*problem, error) {
 	if err := p.fromArrays(pr, arrays); err != nil {
 		return nil, err
 	}
-	return pr, pr.narrow()
+	return pr, p.narrow(pr)
 }
 
 // adopt takes shapes, layout and lengths from q, k and v.

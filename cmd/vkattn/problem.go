@@ -73,7 +73,7 @@ func (p *problemFlags) generate(s spec) (*problem, error) {
 	if err := p.extras(pr, s, files); err != nil {
 		return nil, err
 	}
-	return pr, pr.narrow()
+	return pr, p.narrow(pr)
 }
 
 // problemOp is the op: softmax attention or linear attention.

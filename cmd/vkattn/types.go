@@ -13,7 +13,7 @@ import (
 )
 
 // typeFlags is the types of tensors.
-type typeFlags struct{ typ, typeK, typeV, typeOut string }
+type typeFlags struct{ typ, typeK, typeV, typeOut, descale string }
 
 func (f *typeFlags) registerTypes(cmd *cobra.Command) {
 	group(cmd, "Types", func(s *pflag.FlagSet) {
@@ -21,6 +21,7 @@ func (f *typeFlags) registerTypes(cmd *cobra.Command) {
 		s.StringVar(&f.typeK, "type-k", "", "`TYPE` of the keys, also q8_0 or q4_0 (default --type)")
 		s.StringVar(&f.typeV, "type-v", "", "`TYPE` of the values, also q8_0 or q4_0 (default --type)")
 		s.StringVar(&f.typeOut, "type-out", "", "`TYPE` of the output (default --type, or bf16 where that has 8 bits)")
+		s.StringVar(&f.descale, "descale", "none", "factors that bring 8-bit floats into range: `PER` is none, tensor, head, or a number of tokens")
 	})
 }
 
@@ -52,23 +53,51 @@ func (f *typeFlags) types(op *vkattn.Attention) error {
 	if out.Size() == 1 {
 		out = vkattn.BFloat16
 	}
-	op.TypeOut, err = parse("type-out", f.typeOut, out, false)
-	return err
+	if op.TypeOut, err = parse("type-out", f.typeOut, out, false); err != nil {
+		return err
+	}
+	return f.descales(op)
 }
 
-// narrow brings q, k and v, which were made or read as float32, to the types of the op.
-func (pr *problem) narrow() error {
+// descales names the factors of 8-bit floats in With.
+func (f *typeFlags) descales(op *vkattn.Attention) error {
+	switch f.descale {
+	case "none":
+		return nil
+	case "tensor", "head":
+	default:
+		var err error
+		if op.DescaleBlock, err = one("descale", f.descale); err != nil || op.DescaleBlock < 1 {
+			return usagef("--descale %s: want none, tensor, head or a number of tokens", f.descale)
+		}
+	}
+	before := op.With
+	for i, t := range []vkattn.Type{op.TypeQ, op.TypeK, op.TypeV} {
+		if t == vkattn.F8E4M3 || t == vkattn.F8E5M2 {
+			op.With |= []vkattn.With{vkattn.WithDescaleQ, vkattn.WithDescaleK, vkattn.WithDescaleV}[i]
+		}
+	}
+	if op.With == before {
+		return usagef("--descale goes with 8-bit floats; see --type")
+	}
+	return nil
+}
+
+// narrow brings q, k and v, which were made or read as float32, to the types of the op, with the factors that it names.
+func (f *typeFlags) narrow(pr *problem) error {
 	a, op := &pr.args, &pr.op
 	keys := a.K
 	for _, t := range []struct {
-		t   *vkattn.Tensor
-		typ vkattn.Type
-	}{{&a.Q, op.TypeQ}, {&a.K, op.TypeK}, {&a.V, op.TypeV}} {
+		t       *vkattn.Tensor
+		typ     vkattn.Type
+		with    vkattn.With
+		factors *vkattn.Tensor
+	}{{&a.Q, op.TypeQ, vkattn.WithDescaleQ, &a.DescaleQ}, {&a.K, op.TypeK, vkattn.WithDescaleK, &a.DescaleK}, {&a.V, op.TypeV, vkattn.WithDescaleV, &a.DescaleV}} {
 		if t.typ == vkattn.Float32 {
 			continue
 		}
 		if t.t == &a.V && a.V.Mem == keys.Mem && op.TypeV == op.TypeK { // stays a part of the keys
-			a.V.Mem, a.V.Type = a.K.Mem, t.typ
+			a.V.Mem, a.V.Type, a.DescaleV = a.K.Mem, t.typ, a.DescaleK
 			continue
 		}
 		elements, _ := t.typ.Block()
@@ -77,7 +106,18 @@ func (pr *problem) narrow() error {
 		}
 		to := view(nil, pr.layout, t.t.Shape[0], t.t.Shape[1], t.t.Shape[2], t.t.Shape[3]).As(t.typ)
 		to.Mem = vkattn.Bytes(make([]byte, t.typ.Bytes(to.Len())))
-		if err := vkattn.Convert(to, *t.t, vkattn.Conversion{}); err != nil {
+		how := vkattn.Conversion{DescaleBlock: op.DescaleBlock}
+		if op.With.Has(t.with) {
+			if op.Packed && op.DescaleBlock > 0 {
+				return usagef("--descale %s: packed sequences have factors per tensor or per head", f.descale)
+			}
+			var err error
+			if how.Descale, err = vkattn.DescaleFactors(*t.t, t.typ, f.descale != "tensor", op.DescaleBlock, how); err != nil {
+				return err
+			}
+			*t.factors = how.Descale
+		}
+		if err := vkattn.Convert(to, *t.t, how); err != nil {
 			return err
 		}
 		*t.t = to
