@@ -43,6 +43,9 @@ func (p *typeMutantPlan) Run(ctx context.Context, a vkattn.Args) (vkattn.Report,
 
 // TestTypeMutants: the suite notices wrong codes, wrong factors and outputs that are rounded too much.
 func TestTypeMutants(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("runs the table nine times: without -short and -race only")
+	}
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
 	other := map[vkattn.Type]vkattn.Type{vkattn.F8E4M3: vkattn.F8E5M2, vkattn.F8E5M2: vkattn.F8E4M3, vkattn.Float16: vkattn.BFloat16, vkattn.BFloat16: vkattn.Float16}
