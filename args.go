@@ -3,6 +3,7 @@ package vkattn
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // Args is the data of one call, of any Op; the comments are about Attention unless they say otherwise.
@@ -26,6 +27,10 @@ type Args struct {
 	SinkLogits Tensor // [B, HeadsQ, 1, 1] float32
 	Relative   Tensor // [B, HeadsQ, 1, 2R+1] float32: entry min(max(j-i-off, -R), R) + R is added, -inf hides; see RelativeBias
 
+	// Factors of 8-bit floats: the number that a code stands for is its value times the factor. [B, heads, N, 1]
+	// float32 with the heads of Q, K or V, and N = 1, or ceil(Sq or Sk / DescaleBlock); axes of size 1 broadcast.
+	DescaleQ, DescaleK, DescaleV Tensor
+
 	CuSeqQ, CuSeqK []int32    // packed: B+1 exclusive prefix sums of the lengths, from 0
 	KeyLengths     []int32    // B numbers: sequence b has Sk = KeyLengths[b] keys, at most K's sequence axis
 	Offset         []int      // AlignOffset: off, 1 or B numbers
@@ -47,7 +52,26 @@ type Args struct {
 }
 
 // For packed sequences the score-shaped tensors Bias, Mask and Tree are [B, HeadsQ, SeqQ, SeqK], with
-// the capacities of the Op, and are indexed by positions inside each sequence.
+// the capacities of the Op, and are indexed by positions inside each sequence. So are descale factors, by blocks of
+// the capacities.
+
+// DescaleIndex is the element offset, in t of DescaleQ, DescaleK and DescaleV, of the factor of token s of head h in
+// sequence b. Axes of size 1 stand for all.
+func (a Attention) DescaleIndex(t Tensor, b, h, s int) int {
+	block := 0
+	if a.DescaleBlock > 0 {
+		block = s / a.DescaleBlock
+	}
+	return t.Index(min(b, t.Shape[0]-1), min(h, t.Shape[1]-1), min(block, t.Shape[2]-1), 0)
+}
+
+// descaleShape is that of the factors of n tokens in each sequence of a batch.
+func (a Attention) descaleShape(batch, heads, n int) [4]int {
+	if a.DescaleBlock == 0 {
+		return [4]int{batch, heads, 1, 1}
+	}
+	return [4]int{batch, heads, (n + a.DescaleBlock - 1) / a.DescaleBlock, 1}
+}
 
 // Check finds everything that the host can see to be wrong with a call, and resolves its sequences.
 // Errors are *ShapeError or *ArgError and name the argument. Backends call it before any work.
@@ -94,6 +118,9 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		{"Slopes", &args.Slopes, Float32, perHead, false, a.With.Has(WithALiBi)},
 		{"SinkLogits", &args.SinkLogits, Float32, perHead, false, a.With.Has(WithSinkLogits)},
 		{"Relative", &args.Relative, Float32, relative, false, a.With.Has(WithRelative)},
+		{"DescaleQ", &args.DescaleQ, Float32, a.descaleShape(scoreB, a.HeadsQ, scoreQ), false, a.With.Has(WithDescaleQ)},
+		{"DescaleK", &args.DescaleK, Float32, a.descaleShape(scoreB, a.HeadsK, scoreK), false, a.With.Has(WithDescaleK)},
+		{"DescaleV", &args.DescaleV, Float32, a.descaleShape(scoreB, a.HeadsV, scoreK), false, a.With.Has(WithDescaleV)},
 	} {
 		if !t.need {
 			if t.t.Given() {
@@ -102,7 +129,9 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 			continue
 		}
 		given := *t.t
-		if (t.name == "Slopes" || t.name == "SinkLogits" || t.name == "Relative") && given.Shape[0] == 1 {
+		if strings.HasPrefix(t.name, "Descale") {
+			given = given.Broadcast(t.shape[0], t.shape[1], t.shape[2], t.shape[3])
+		} else if (t.name == "Slopes" || t.name == "SinkLogits" || t.name == "Relative") && given.Shape[0] == 1 {
 			given = given.Broadcast(scoreB, given.Shape[1], given.Shape[2], given.Shape[3])
 		}
 		if err := given.check(t.name, t.typ, t.shape, t.write); err != nil {
@@ -300,7 +329,8 @@ func checkOverlap(args *Args) error {
 		name string
 		t    *Tensor
 	}{{"Q", &args.Q}, {"K", &args.K}, {"V", &args.V}, {"Bias", &args.Bias}, {"Mask", &args.Mask},
-		{"Tree", &args.Tree}, {"Slopes", &args.Slopes}, {"SinkLogits", &args.SinkLogits}, {"Relative", &args.Relative}}
+		{"Tree", &args.Tree}, {"Slopes", &args.Slopes}, {"SinkLogits", &args.SinkLogits}, {"Relative", &args.Relative},
+		{"DescaleQ", &args.DescaleQ}, {"DescaleK", &args.DescaleK}, {"DescaleV", &args.DescaleV}}
 	for _, in := range inputs {
 		if args.Out.overlaps(*in.t) {
 			return &ArgError{"Out", "overlaps " + in.name}
@@ -328,7 +358,9 @@ func (a *Args) unused(op string) error {
 
 		{"LSE", a.LSE.Given(), attention}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
 		{"Tree", a.Tree.Given(), attention}, {"Slopes", a.Slopes.Given(), attention},
-		{"SinkLogits", a.SinkLogits.Given(), attention}, {"Relative", a.Relative.Given(), attention}, {"KeyLengths", a.KeyLengths != nil, attention},
+		{"SinkLogits", a.SinkLogits.Given(), attention}, {"Relative", a.Relative.Given(), attention},
+		{"DescaleQ", a.DescaleQ.Given(), attention}, {"DescaleK", a.DescaleK.Given(), attention}, {"DescaleV", a.DescaleV.Given(), attention},
+		{"KeyLengths", a.KeyLengths != nil, attention},
 		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
 		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
 		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},

@@ -119,3 +119,67 @@ func TestCheckSharing(t *testing.T) {
 		t.Errorf("outputs that overlap: %v", err)
 	}
 }
+
+// TestCheckDescale: the shapes of factors, and what they may not be.
+func TestCheckDescale(t *testing.T) {
+	call := func() (Attention, Args) {
+		op := Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 9, SeqK: 30, HeadDim: 8, TypeQ: F8E4M3, TypeK: F8E5M2, TypeV: F8E4M3, With: WithDescaleK}
+		codes := func(h, s int) Tensor { return BHSD(Bytes(make([]byte, 2*h*s*8)), 2, h, s, 8) }
+		return op, Args{Q: codes(4, 5).As(F8E4M3), K: codes(2, 21).As(F8E5M2), V: codes(2, 21).As(F8E4M3),
+			Out: BHSD(Float32s(make([]float32, 2*4*5*8)), 2, 4, 5, 8), DescaleK: factorsOf(2, 2, 1)}
+	}
+	for name, c := range map[string]struct {
+		edit func(*Attention, *Args)
+		arg  string // "" is right
+	}{
+		"per head":              {func(*Attention, *Args) {}, ""},
+		"per tensor":            {func(_ *Attention, a *Args) { a.DescaleK = factorsOf(1, 1, 1) }, ""},
+		"per block of the call": {func(op *Attention, a *Args) { op.DescaleBlock, a.DescaleK = 10, factorsOf(1, 2, 3) }, ""},
+		"one block":             {func(op *Attention, a *Args) { op.DescaleBlock, a.DescaleK = 100, factorsOf(2, 2, 1) }, ""},
+		"of every tensor": {func(op *Attention, a *Args) {
+			op.With |= WithDescaleQ | WithDescaleV
+			a.DescaleQ, a.DescaleV = factorsOf(2, 4, 1), factorsOf(2, 1, 1)
+		}, ""},
+		"missing":              {func(_ *Attention, a *Args) { a.DescaleK = Tensor{} }, "DescaleK"},
+		"not named":            {func(_ *Attention, a *Args) { a.DescaleV = factorsOf(1, 1, 1) }, "DescaleV"},
+		"too many heads":       {func(_ *Attention, a *Args) { a.DescaleK = factorsOf(2, 4, 1) }, "DescaleK"},
+		"too few blocks":       {func(op *Attention, a *Args) { op.DescaleBlock, a.DescaleK = 10, factorsOf(2, 2, 2) }, "DescaleK"},
+		"blocks of a whole":    {func(_ *Attention, a *Args) { a.DescaleK = factorsOf(2, 2, 3) }, "DescaleK"},
+		"of another type":      {func(_ *Attention, a *Args) { a.DescaleK.Type = Float16 }, "DescaleK"},
+		"beyond the memory":    {func(_ *Attention, a *Args) { a.DescaleK.Offset = 1 }, "DescaleK"},
+		"in the output":        {func(_ *Attention, a *Args) { a.DescaleK.Mem = a.Out.Mem }, "Out"},
+		"of keys in q8_0":      {func(op *Attention, _ *Args) { op.TypeK, op.HeadDim = Q8_0, 32 }, "TypeK"},
+		"heads of 8 in blocks": {func(op *Attention, _ *Args) { op.With, op.TypeV = 0, Q4_0 }, "ValueDim"},
+	} {
+		op, args := call()
+		c.edit(&op, &args)
+		_, err := op.Check(&args)
+		var shape *ShapeError
+		var arg *ArgError
+		got := ""
+		if errors.As(err, &shape) {
+			got = shape.Arg
+		} else if errors.As(err, &arg) {
+			got = arg.Arg
+		}
+		if got != c.arg || (err == nil) != (c.arg == "") {
+			t.Errorf("%s: %v, want an error about %q", name, err, c.arg)
+		}
+	}
+	linear := Linear{Batch: 1, HeadsQ: 1, SeqQ: 1, SeqK: 1, HeadDim: 1}
+	if _, err := linear.Check(&Args{DescaleQ: factorsOf(1, 1, 1)}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("linear attention with factors: %v", err)
+	}
+	op, args := call()
+	seqs, err := op.Check(&args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := op.Work(&args, seqs, false).Bytes
+	op.With, args.DescaleK = 0, Tensor{}
+	if without := op.Work(&args, seqs, false).Bytes; with != without+16 || without != 2*(4*5*8*(1+4)+2*2*21*8) {
+		t.Errorf("a call of %d bytes, with 4 factors %d", without, with)
+	}
+}
+
+func factorsOf(b, h, n int) Tensor { return BHSD(Float32s(make([]float32, b*h*n)), b, h, n, 1) }

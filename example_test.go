@@ -195,3 +195,25 @@ func ExampleAttention_String() {
 	})
 	// Output: attention b2 h16/4 q1 k4096 d64 f32 causal window127:0 +sinks
 }
+
+// A cache of keys in ggml's q8_0 takes 34 bytes for 32 numbers.
+func ExampleConvert() {
+	x := make([]float32, 64)
+	for i := range x {
+		x[i] = float32(i)
+	}
+	keys := vkattn.BHSD(vkattn.Float32s(x), 1, 1, 2, 32)
+	cache := vkattn.BHSD(vkattn.Bytes(make([]byte, vkattn.Q8_0.Bytes(64))), 1, 1, 2, 32).As(vkattn.Q8_0)
+	if err := vkattn.Convert(cache, keys, vkattn.Conversion{}); err != nil {
+		log.Fatal(err)
+	}
+	back, err := cache.To(vkattn.Float32)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(cache, "in", cache.Mem.Size(), "bytes")
+	fmt.Println(back.Mem.(*vkattn.Host).Float32s()[:4])
+	// Output:
+	// q8_0[1 1 2 32] in 68 bytes
+	// [0 0.9765625 1.953125 2.9296875]
+}

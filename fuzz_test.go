@@ -102,6 +102,7 @@ func (f *fuzzSource) op() Attention {
 			a.HeadMap, a.Align = HeadMap(f.byte()), Align(f.byte())
 		case len(ints) + 3:
 			a.TypeK, a.TypeOut = Type(f.upTo(10)), Type(f.upTo(10))
+			a.DescaleBlock, a.With = f.upTo(5), a.With|With(f.byte()%8)<<11
 		case len(ints) + 4:
 			a.With = With(f.byte()) | With(f.byte())<<8
 		case len(ints) + 5:
@@ -165,6 +166,10 @@ func (f *fuzzSource) args(a Attention) Args {
 	give(WithTree, &args.Tree, [4]int{score[0], 1, score[2], score[3]}, Bool)
 	give(WithALiBi, &args.Slopes, [4]int{1, c.HeadsQ, 1, 1}, Float32)
 	give(WithSinkLogits, &args.SinkLogits, [4]int{score[0], c.HeadsQ, 1, 1}, Float32)
+	for n, t := range []*Tensor{&args.DescaleQ, &args.DescaleK, &args.DescaleV} {
+		heads, tokens := []int{c.HeadsQ, c.HeadsK, c.HeadsV}[n], []int{score[2], score[3], score[3]}[n]
+		give(WithDescaleQ<<n, t, c.descaleShape(score[0], heads, max(tokens, 0)), Float32)
+	}
 	if given(a.Packed) {
 		args.CuSeqQ, args.CuSeqK = f.cumulative(n, sq), f.cumulative(n, sk)
 	}
@@ -339,4 +344,39 @@ func FuzzRope(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzConvert: any two tensors and any conversion give a converted copy or a typed error.
+func FuzzConvert(f *testing.F) {
+	f.Add([]byte("\x02\x03\x05\x20\x01\x05\x00\x00\x00"))
+	f.Add([]byte("\x01\x02\x03\x40\x06\x03\x00\x01\x01\x01\x02"))
+	addNoise(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		src := &fuzzSource{data}
+		shape := [4]int{src.upTo(3), src.upTo(3), src.upTo(5), 32 * src.upTo(2)}
+		if src.bool() {
+			shape[3] = src.upTo(40)
+		}
+		from, to := src.tensor(shape, Type(src.byte()%9)), src.tensor(shape, Type(src.byte()%9))
+		c := Conversion{Rotate: src.bool(), Seed: uint64(src.byte()), DescaleBlock: src.upTo(4)}
+		if src.bool() {
+			c.Mean = src.tensor([4]int{shape[0], shape[1], 1, shape[3]}, Float32)
+		}
+		if src.bool() {
+			c.Descale = src.tensor(Attention{DescaleBlock: c.DescaleBlock}.descaleShape(shape[0], shape[1], shape[2]), Float32)
+			for i, x := range c.Descale.floats() {
+				c.Descale.floats()[i] = x + 1 + float32(i%3)
+			}
+		}
+		if err := Convert(to, from, c); err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("%T %v", err, err)
+		}
+	})
+}
+
+func (t Tensor) floats() []float32 {
+	if h, ok := t.Mem.(*Host); ok {
+		return h.Float32s()
+	}
+	return nil
 }

@@ -89,10 +89,13 @@ const (
 	WithGlobal                      // Args.Global, tokens that the window never hides
 	WithBlocks                      // Args.Blocks, a block mask
 	WithRelative                    // Args.Relative, a bias by distance
-	allWith        = WithRelative<<1 - 1
+	WithDescaleQ                    // Args.DescaleQ, factors of 8-bit floats
+	WithDescaleK                    // Args.DescaleK
+	WithDescaleV                    // Args.DescaleV
+	allWith        = WithDescaleV<<1 - 1
 )
 
-var withNames = []string{"lse", "bias", "mask", "tree", "alibi", "sinks", "keylen", "prefix", "global", "blocks", "relative"}
+var withNames = []string{"lse", "bias", "mask", "tree", "alibi", "sinks", "keylen", "prefix", "global", "blocks", "relative", "descale_q", "descale_k", "descale_v"}
 
 // Has reports whether every input of x is in w.
 func (w With) Has(x With) bool { return w&x == x }
@@ -145,6 +148,8 @@ type Attention struct {
 	Chunk      int    `json:"chunk"`       // > 0: keep j of the same chunk, floor((i+off)/Chunk) == floor(j/Chunk)
 	SinkTokens int    `json:"sink_tokens"` // the window keeps j < SinkTokens
 
+	DescaleBlock int `json:"descale_block"` // > 0: each so many tokens of a sequence have their own descale factors. 0: one for all
+
 	With With `json:"with"`
 }
 
@@ -184,6 +189,9 @@ func (a Attention) Canonical() Attention {
 	if !a.Causal {
 		a.With &^= WithPrefix
 	}
+	if a.With&(WithDescaleQ|WithDescaleK|WithDescaleV) == 0 {
+		a.DescaleBlock = 0
+	}
 	return a
 }
 
@@ -199,7 +207,8 @@ func (a Attention) Validate() error {
 	if err := a.validateSizes(); err != nil {
 		return err
 	}
-	if err := cmp.Or(inRange("Chunk", a.Chunk, 0, MaxSequence), inRange("SinkTokens", a.SinkTokens, 0, MaxSequence)); err != nil {
+	if err := cmp.Or(inRange("Chunk", a.Chunk, 0, MaxSequence), inRange("SinkTokens", a.SinkTokens, 0, MaxSequence),
+		inRange("DescaleBlock", a.DescaleBlock, 0, MaxSequence)); err != nil {
 		return err
 	}
 	c := a.Canonical()
@@ -216,6 +225,9 @@ func (a Attention) Validate() error {
 	}
 	if a.With&^allWith != 0 {
 		return &ShapeError{"With", "", uint16(a.With), "known inputs only"}
+	}
+	if err := c.validateTypes(); err != nil {
+		return err
 	}
 	if v := a.Scale.Value; math.IsNaN(v) || math.IsInf(v, 0) {
 		return &ArgError{"Scale", fmt.Sprintf("is %v, want a finite number", v)}
@@ -239,6 +251,31 @@ func (a Attention) Validate() error {
 	}
 	if a.Packed && a.With.Has(WithKeyLengths) {
 		return &ArgError{"KeyLengths", "packed sequences carry their lengths in CuSeqK"}
+	}
+	return nil
+}
+
+// validateTypes checks a canonical op: heads fill whole blocks, and only 8-bit floats have descale factors.
+func (a Attention) validateTypes() error {
+	for _, f := range []struct {
+		name    string
+		t       Type
+		dimName string
+		dim     int
+		descale With
+	}{
+		{"TypeQ", a.TypeQ, "HeadDim", a.HeadDim, WithDescaleQ}, {"TypeK", a.TypeK, "HeadDim", a.HeadDim, WithDescaleK},
+		{"TypeV", a.TypeV, "ValueDim", a.ValueDim, WithDescaleV}, {"TypeOut", a.TypeOut, "ValueDim", a.ValueDim, 0},
+	} {
+		if !f.t.Valid() || f.t == Bool {
+			return &ShapeError{f.name, "", f.t, "a number type"}
+		}
+		if n, _ := f.t.Block(); f.dim%n != 0 {
+			return &ShapeError{f.dimName, "", f.dim, fmt.Sprintf("a multiple of %d, as %s is %s", n, f.name, f.t)}
+		}
+		if a.With&f.descale != 0 && !f.t.is8BitFloat() {
+			return &ArgError{f.name, fmt.Sprintf("is %s, and With names %s: only f8_e4m3 and f8_e5m2 have descale factors", f.t, f.descale)}
+		}
 	}
 	return nil
 }
@@ -279,6 +316,9 @@ func (a Attention) String() string {
 	}
 	if c.SinkTokens > 0 {
 		fmt.Fprintf(&b, " sinktokens%d", c.SinkTokens)
+	}
+	if c.DescaleBlock > 0 {
+		fmt.Fprintf(&b, " descaleblock%d", c.DescaleBlock)
 	}
 	if c.With != 0 {
 		fmt.Fprintf(&b, " +%s", c.With)

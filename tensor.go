@@ -177,16 +177,13 @@ func (t Tensor) check(arg string, typ Type, want [4]int, write bool) error {
 	if !ok {
 		return &ArgError{arg, fmt.Sprintf("shape %v with strides %v overflows", t.Shape, t.Stride)}
 	}
-	if block := typ.blockBytes(); block > 0 {
-		for _, n := range []int{t.Shape[3], t.Offset, t.Stride[0], t.Stride[1], t.Stride[2]} {
-			if n%blockLen != 0 {
-				return &ArgError{arg, fmt.Sprintf("%s comes in blocks of %d elements: shape %v, strides %v and offset %d must be multiples", typ, blockLen, t.Shape, t.Stride, t.Offset)}
-			}
+	elements, bytes := typ.Block()
+	for _, n := range []int{t.Shape[3], t.Offset, t.Stride[0], t.Stride[1], t.Stride[2]} {
+		if n%elements != 0 {
+			return &ArgError{arg, fmt.Sprintf("%s comes in blocks of %d elements: shape %v, strides %v and offset %d must be multiples", typ, elements, t.Shape, t.Stride, t.Offset)}
 		}
-		if have := t.Mem.Size() / int64(block) * blockLen; int64(hi) > have {
-			return &ArgError{arg, fmt.Sprintf("last element lies beyond the memory: needs %d elements, has %d", hi, have)}
-		}
-	} else if have := t.Mem.Size() / int64(typ.Size()); int64(hi) > have {
+	}
+	if have := t.Mem.Size() / int64(bytes) * int64(elements); int64(hi) > have {
 		return &ArgError{arg, fmt.Sprintf("last element lies beyond the memory: needs %d elements, has %d", hi, have)}
 	}
 	if h, isHost := t.Mem.(*Host); isHost && typ == Float32 && hi > 0 && h.Float32s() == nil {
@@ -251,8 +248,9 @@ func (t Tensor) overlaps(o Tensor) bool {
 
 func (t Tensor) byteExtent() (lo, hi int64, ok bool) {
 	l, h, ok := t.Extent()
-	size := int64(t.Type.Size())
-	return int64(l) * size, int64(h) * size, ok
+	elements, bytes := t.Type.Block()
+	n, size := int64(elements), int64(bytes)
+	return int64(l) / n * size, (int64(h) + n - 1) / n * size, ok
 }
 
 // Check finds what is wrong with the tensor whatever the problem: shape, strides, and elements beyond

@@ -1,6 +1,10 @@
 package vkattn
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/vkattn/vkattn/internal/half"
+)
 
 // Type is the element type of a tensor. The zero value is Float32.
 type Type uint8
@@ -29,7 +33,7 @@ func (t Type) String() string {
 // Valid reports whether t is one of the constants above.
 func (t Type) Valid() bool { return t < numTypes }
 
-// Size is the size of one element in bytes, or 0 for the block types Q8_0 and Q4_0.
+// Size is the size of one element in bytes, or 0 for the block types Q8_0 and Q4_0; see Block.
 func (t Type) Size() int {
 	switch t {
 	case Float32:
@@ -42,19 +46,26 @@ func (t Type) Size() int {
 	return 0
 }
 
-// blockLen is the number of elements of a block of Q8_0 and Q4_0.
-const blockLen = 32
-
-// blockBytes is the size of a block of a block type, 0 for the others.
-func (t Type) blockBytes() int {
+// Block is the smallest unit of memory of a type, so many elements in so many bytes: 32 in 34 for Q8_0, 32 in 18
+// for Q4_0, one element for the others. No known type has 0 bytes.
+func (t Type) Block() (elements, bytes int) {
 	switch t {
 	case Q8_0:
-		return 34
+		return half.BlockLen, half.Q8_0Bytes
 	case Q4_0:
-		return 18
+		return half.BlockLen, half.Q4_0Bytes
 	}
-	return 0
+	return 1, t.Size()
 }
+
+// Bytes is the size of n elements, which fill whole blocks, in memory.
+func (t Type) Bytes(n int) int {
+	elements, bytes := t.Block()
+	return n / elements * bytes
+}
+
+// is8BitFloat reports whether t is an 8-bit float, which alone has descale factors.
+func (t Type) is8BitFloat() bool { return t == F8E4M3 || t == F8E5M2 }
 
 // MarshalText and UnmarshalText use the short names: f32, f16, bf16, ...
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }

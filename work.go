@@ -1,6 +1,10 @@
 package vkattn
 
-import "math"
+import (
+	"math"
+
+	"github.com/vkattn/vkattn/internal/half"
+)
 
 // Work is what a call has to do at least.
 type Work struct {
@@ -42,13 +46,13 @@ func (a Attention) Work(args *Args, seqs []Sequence, masks bool) Work {
 		}
 		w.FLOPsFA += fa
 		q, k := int64(s.Sq)*int64(a.HeadsQ), int64(s.Sk)
-		w.Bytes += q*int64(a.HeadDim)*elemBytes(a.TypeQ)/32 + q*int64(a.ValueDim)*elemBytes(a.TypeOut)/32 +
-			k*int64(a.HeadsK)*int64(a.HeadDim)*elemBytes(a.TypeK)/32 + k*int64(a.HeadsV)*int64(a.ValueDim)*elemBytes(a.TypeV)/32
+		w.Bytes += q*int64(a.HeadDim)*elemBytes(a.TypeQ)/blockLen + q*int64(a.ValueDim)*elemBytes(a.TypeOut)/blockLen +
+			k*int64(a.HeadsK)*int64(a.HeadDim)*elemBytes(a.TypeK)/blockLen + k*int64(a.HeadsV)*int64(a.ValueDim)*elemBytes(a.TypeV)/blockLen
 		if a.With.Has(WithLSE) {
 			w.Bytes += 4 * q
 		}
 	}
-	for _, t := range []Tensor{args.Bias, args.Mask, args.Tree, args.Relative} {
+	for _, t := range []Tensor{args.Bias, args.Mask, args.Tree, args.Relative, args.DescaleQ, args.DescaleK, args.DescaleV} {
 		if t.Given() {
 			if lo, hi, ok := t.byteExtent(); ok {
 				w.Bytes += hi - lo
@@ -77,13 +81,11 @@ func (t Tensor) mayHide() bool {
 	return false
 }
 
-// elemBytes is the size of 32 elements.
-func elemBytes(t Type) int64 {
-	if n := t.blockBytes(); n > 0 {
-		return int64(n)
-	}
-	return blockLen * int64(t.Size())
-}
+// blockLen is a number of elements that fills whole blocks of every type.
+const blockLen = half.BlockLen
+
+// elemBytes is the size of blockLen elements.
+func elemBytes(t Type) int64 { return int64(t.Bytes(blockLen)) }
 
 // pairs counts the visible pairs of one sequence over all heads, masks given as data included.
 func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {

@@ -108,3 +108,36 @@ func readFloats(src *float32, n int)
 //
 //go:noescape
 func multiplyAdds(n int, x float32) float32
+
+// decodeFloat16 sets dst to the values of the n times 8 binary16 numbers at src.
+//
+//go:noescape
+func decodeFloat16(dst *float32, src *byte, n int)
+
+// decodeBFloat16 sets dst to the values of the n times 8 bfloat16 numbers at src.
+//
+//go:noescape
+func decodeBFloat16(dst *float32, src *byte, n int)
+
+// decodeFloat8E5M2 sets dst to the values of the n times 8 E5M2 numbers at src.
+//
+//go:noescape
+func decodeFloat8E5M2(dst *float32, src *byte, n int)
+
+// decodeFloat8E4M3 sets dst to the values of the n times 8 E4M3 numbers at src.
+//
+//go:noescape
+func decodeFloat8E4M3(dst *float32, src *byte, n int)
+
+// decodeQ8_0 sets dst to the values of the n q8_0 blocks at src.
+//
+//go:noescape
+func decodeQ8_0(dst *float32, src *byte, n int)
+
+// decodeQ4_0 sets dst to the values of the n q4_0 blocks at src.
+//
+//go:noescape
+func decodeQ4_0(dst *float32, src *byte, n int)
+
+// hasF16C reports whether the processor converts binary16 numbers.
+func hasF16C() bool

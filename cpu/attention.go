@@ -25,7 +25,19 @@ func (*attention) tile(k kernel) string {
 	return fmt.Sprintf("%d rows x %d keys, %s", rows, keys, k.name())
 }
 
-func (a *attention) scratchBytes(k kernel) int64 { return scratchBytes(k, a.op.HeadDim, a.op.ValueDim) }
+func (a *attention) scratchBytes(k kernel) int64 {
+	bytes := scratchBytes(k, a.op.HeadDim, a.op.ValueDim)
+	_, keys := k.tile()
+	for _, rows := range []struct {
+		t vkattn.Type
+		d int
+	}{{a.op.TypeK, a.op.HeadDim}, {a.op.TypeV, a.op.ValueDim}} {
+		if rows.t != vkattn.Float32 {
+			bytes += 4 * int64(keys*rowStride(rows.d))
+		}
+	}
+	return bytes
+}
 
 func (*attention) note(workers int) string {
 	return fmt.Sprintf("%d workers; keys are merged in parts of %d, which may run on several workers", workers, partKeys)

@@ -84,7 +84,7 @@ func TestRefuses(t *testing.T) {
 	defer b.Close()
 	good := vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 1, SeqK: 1, HeadDim: 1}
 	half, bad := good, good
-	half.TypeK, bad.HeadDim = vkattn.Float16, 0
+	half.TypeQ, half.HeadDim, bad.HeadDim = vkattn.Q8_0, 32, 0
 	for _, c := range []struct {
 		op   vkattn.Op
 		want error

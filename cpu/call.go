@@ -9,11 +9,13 @@ type call struct {
 	seqs   []vkattn.Sequence
 	groups [][]int // query heads that read the same key head and the same value head
 
-	q, k, v, out, lse, bias []float32
-	slopes, sinks, relative []float32
-	mask, tree              []byte
-	scale                   float32
-	panels                  *blockPanels // of a block mask whose blocks have pairs of their own
+	q, k, v, out                 numbers
+	lse, bias                    []float32
+	slopes, sinks, relative      []float32
+	descaleQ, descaleK, descaleV []float32
+	mask, tree                   []byte
+	scale                        float32
+	panels                       *blockPanels // of a block mask whose blocks have pairs of their own
 }
 
 // bind checks args and resolves them.
@@ -24,10 +26,11 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 	}
 	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value), panels: newBlockPanels(args.Blocks)}
 	return c, resolve([]argument{
-		{"Q", args.Q, &c.q, nil}, {"K", args.K, &c.k, nil}, {"V", args.V, &c.v, nil}, {"Out", args.Out, &c.out, nil},
+		c.q.argument("Q", args.Q), c.k.argument("K", args.K), c.v.argument("V", args.V), c.out.argument("Out", args.Out),
 		{"LSE", args.LSE, &c.lse, nil}, {"Bias", args.Bias, &c.bias, nil}, {"Mask", args.Mask, nil, &c.mask},
 		{"Tree", args.Tree, nil, &c.tree}, {"Slopes", args.Slopes, &c.slopes, nil},
 		{"SinkLogits", args.SinkLogits, &c.sinks, nil}, {"Relative", args.Relative, &c.relative, nil},
+		{"DescaleQ", args.DescaleQ, &c.descaleQ, nil}, {"DescaleK", args.DescaleK, &c.descaleK, nil}, {"DescaleV", args.DescaleV, &c.descaleV, nil},
 	})
 }
 

@@ -46,13 +46,14 @@ func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
 }
 
 func copyRows(ctx context.Context, dst, src vkattn.Tensor, to, from []byte) error {
-	n, unit := src.Shape, elementBytes(src.Type)
+	n := src.Shape
+	elements, bytes := src.Type.Block()
 	if src.Len() == 0 {
 		return nil
 	}
 	whole := (src.Stride[3] == 1 && dst.Stride[3] == 1) || n[3] == 1
-	at := func(t vkattn.Tensor, b, h, s, d int) int { return t.Index(b, h, s, d) / unit.elements * unit.bytes }
-	row := n[3] / unit.elements * unit.bytes
+	at := func(t vkattn.Tensor, b, h, s, d int) int { return t.Index(b, h, s, d) / elements * bytes }
+	row := n[3] / elements * bytes
 	for b := range n[0] {
 		for h := range n[1] {
 			if err := ctx.Err(); err != nil {
@@ -63,8 +64,8 @@ func copyRows(ctx context.Context, dst, src vkattn.Tensor, to, from []byte) erro
 					copy(to[at(dst, b, h, s, 0):][:row], from[at(src, b, h, s, 0):])
 					continue
 				}
-				for d := 0; d < n[3]; d += unit.elements {
-					copy(to[at(dst, b, h, s, d):][:unit.bytes], from[at(src, b, h, s, d):])
+				for d := 0; d < n[3]; d += elements {
+					copy(to[at(dst, b, h, s, d):][:bytes], from[at(src, b, h, s, d):])
 				}
 			}
 		}
@@ -88,30 +89,17 @@ func tensorBytes(arg string, t vkattn.Tensor) ([]byte, error) {
 	if !ok {
 		return nil, &vkattn.ArgError{Arg: arg, Reason: fmt.Sprintf("shape %v with strides %v and offset %d is out of range", t.Shape, t.Stride, t.Offset)}
 	}
-	unit := elementBytes(t.Type)
-	if unit.elements > 1 {
-		if t.Shape[3]%unit.elements != 0 || t.Offset%unit.elements != 0 || t.Stride[3] != 1 ||
-			t.Stride[0]%unit.elements+t.Stride[1]%unit.elements+t.Stride[2]%unit.elements != 0 {
-			return nil, &vkattn.ArgError{Arg: arg, Reason: fmt.Sprintf("%s comes in contiguous blocks of %d elements", t.Type, unit.elements)}
+	elements, bytes := t.Type.Block()
+	if elements > 1 {
+		if t.Shape[3]%elements != 0 || t.Offset%elements != 0 || t.Stride[3] != 1 ||
+			t.Stride[0]%elements+t.Stride[1]%elements+t.Stride[2]%elements != 0 {
+			return nil, &vkattn.ArgError{Arg: arg, Reason: fmt.Sprintf("%s comes in contiguous blocks of %d elements", t.Type, elements)}
 		}
 	}
-	if need := hi / unit.elements * unit.bytes; need > len(host.Bytes()) {
+	if need := hi / elements * bytes; need > len(host.Bytes()) {
 		return nil, &vkattn.ArgError{Arg: arg, Reason: fmt.Sprintf("last element lies beyond the memory: needs %d bytes, has %d", need, len(host.Bytes()))}
 	}
 	return host.Bytes(), nil
-}
-
-// element is what a type is stored in: so many elements in so many bytes.
-type element struct{ elements, bytes int }
-
-func elementBytes(t vkattn.Type) element {
-	switch t {
-	case vkattn.Q8_0:
-		return element{32, 34}
-	case vkattn.Q4_0:
-		return element{32, 18}
-	}
-	return element{1, t.Size()}
 }
 
 // byteSize is the size of n elements in rows of last.
@@ -119,9 +107,8 @@ func byteSize(t vkattn.Type, n, last int) (int, error) {
 	if !t.Valid() {
 		return 0, &vkattn.ShapeError{Arg: "NewTensor", Axis: "type", Got: t, Want: "a known type"}
 	}
-	unit := elementBytes(t)
-	if last%unit.elements != 0 {
-		return 0, &vkattn.ShapeError{Arg: "NewTensor", Axis: "last", Got: last, Want: fmt.Sprintf("a multiple of %d for %s", unit.elements, t)}
+	if elements, _ := t.Block(); last%elements != 0 {
+		return 0, &vkattn.ShapeError{Arg: "NewTensor", Axis: "last", Got: last, Want: fmt.Sprintf("a multiple of %d for %s", elements, t)}
 	}
-	return n / unit.elements * unit.bytes, nil
+	return t.Bytes(n), nil
 }

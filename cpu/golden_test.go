@@ -90,9 +90,12 @@ func testGolden(t *testing.T, start func(Config) *Backend) {
 
 // store rounds x into t, element by element in the order of its axes.
 func store(t vkattn.Tensor, x []float64) {
-	to, n := floats32(t), 0
-	each(t, func(at int) {
-		to[at] = float32(x[n])
-		n++
-	})
+	from := make([]float32, len(x))
+	for i := range x {
+		from[i] = float32(x[i])
+	}
+	s := t.Shape
+	if err := vkattn.Convert(t, vkattn.BHSD(vkattn.Float32s(from), s[0], s[1], s[2], s[3]), vkattn.Conversion{}); err != nil {
+		panic(err)
+	}
 }

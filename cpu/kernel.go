@@ -1,6 +1,9 @@
 package cpu
 
-import "gonum.org/v1/gonum/blas/blas32"
+import (
+	"github.com/vkattn/vkattn"
+	"gonum.org/v1/gonum/blas/blas32"
+)
 
 // kernelName is what reports call the algorithm, whatever its inner loops run on.
 const kernelName = "flash-cpu"
@@ -43,6 +46,8 @@ type kernel interface {
 	// weights p and v [keys, Dv], whose rows may lie at any stride. It does so, and returns true, if all of v
 	// is finite. Else t stays as it is.
 	accumulate(t *state, p, v blas32.General, r0, r1 int) bool
+	// decode writes the values of all elements of src, of type t, to dst.
+	decode(dst []float32, t vkattn.Type, src []byte)
 	panels
 	maps
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"unsafe"
 
+	"github.com/vkattn/vkattn"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -92,3 +93,5 @@ func rowSlice(m blas32.General, r0, r1 int) blas32.General {
 	m.Data, m.Rows = m.Data[r0*m.Stride:], r1-r0
 	return m
 }
+
+func (*gonumKernel) decode(dst []float32, t vkattn.Type, src []byte) { t.Decode(dst, src) }

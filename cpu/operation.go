@@ -38,8 +38,13 @@ func operationOf(op vkattn.Op) (operation, error) {
 	}
 	switch a := op.(type) {
 	case vkattn.Attention:
-		if err := onlyFloat32(op, kernelName, a.TypeQ, a.TypeK, a.TypeV, a.TypeOut); err != nil {
-			return nil, err
+		for _, t := range []struct {
+			name string
+			t    vkattn.Type
+		}{{"TypeQ", a.TypeQ}, {"TypeOut", a.TypeOut}} {
+			if n, _ := t.t.Block(); n > 1 {
+				return nil, refuse(op, kernelName, fmt.Sprintf("%s is %s, only keys and values come in blocks", t.name, t.t))
+			}
 		}
 		return newAttention(a), nil
 	case vkattn.Linear:
@@ -72,7 +77,7 @@ func onlyFloat32(op vkattn.Op, kernel string, types ...vkattn.Type) error {
 	return nil
 }
 
-// argument is a tensor of a call and the slice that its elements go to.
+// argument is a tensor of a call and the slice that its elements go to: floats if they are float32, else bytes.
 type argument struct {
 	name   string
 	t      vkattn.Tensor
@@ -90,7 +95,7 @@ func resolve(all []argument) error {
 		if !ok {
 			return &vkattn.ArgError{Arg: a.name, Reason: fmt.Sprintf("lives in memory of another backend (%T), want host memory", a.t.Mem)}
 		}
-		if a.floats != nil {
+		if a.floats != nil && a.t.Type == vkattn.Float32 {
 			*a.floats = host.Float32s()
 		} else {
 			*a.bytes = host.Bytes()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/internal/half"
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -37,7 +38,8 @@ func newProblem(op vkattn.Attention, args *vkattn.Args) (*problem, error) {
 		name string
 		t    vkattn.Tensor
 	}{{"Q", args.Q}, {"K", args.K}, {"V", args.V}, {"Bias", args.Bias}, {"Mask", args.Mask},
-		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}, {"Relative", args.Relative}} {
+		{"Tree", args.Tree}, {"Slopes", args.Slopes}, {"SinkLogits", args.SinkLogits}, {"Relative", args.Relative},
+		{"DescaleQ", args.DescaleQ}, {"DescaleK", args.DescaleK}, {"DescaleV", args.DescaleV}} {
 		if _, host := t.t.Mem.(*vkattn.Host); t.t.Given() && !host {
 			return nil, &vkattn.ArgError{Arg: t.name, Reason: "not in host memory, where the oracle reads"}
 		}
@@ -95,14 +97,22 @@ func (p *problem) checkRow(r Row) error {
 func (p *problem) query(s sequence, h, i int) []float64 {
 	q := make([]float64, p.op.HeadDim)
 	p.readRow(q, p.args.Q, s.batch, h, s.q0+i)
+	p.descale(q, p.args.DescaleQ, s, h, i)
 	return q
+}
+
+// descale multiplies row i of a head of Q, K or V by its factor.
+func (p *problem) descale(row []float64, t vkattn.Tensor, s sequence, head, i int) {
+	if t.Given() {
+		floats.Scale(p.read(t, p.op.DescaleIndex(t, s.index, head, i)), row)
+	}
 }
 
 // keys is K [Sk, D] of the head that query head h reads.
 func (p *problem) keys(s sequence, h int) *mat.Dense {
 	at := [2]int{s.index, p.op.HeadMap.Map(h, p.op.HeadsQ, p.op.HeadsK)}
 	if p.k == nil || p.kAt != at {
-		p.k, p.kAt = p.matrix(p.args.K, s, at[1], s.sk, p.op.HeadDim), at
+		p.k, p.kAt = p.matrix(p.args.K, p.args.DescaleK, s, at[1], s.sk, p.op.HeadDim), at
 	}
 	return p.k
 }
@@ -111,18 +121,19 @@ func (p *problem) keys(s sequence, h int) *mat.Dense {
 func (p *problem) values(s sequence, h int) *mat.Dense {
 	at := [2]int{s.index, p.op.HeadMap.Map(h, p.op.HeadsQ, p.op.HeadsV)}
 	if p.v == nil || p.vAt != at {
-		p.v, p.vAt = p.matrix(p.args.V, s, at[1], s.sk, p.op.ValueDim), at
+		p.v, p.vAt = p.matrix(p.args.V, p.args.DescaleV, s, at[1], s.sk, p.op.ValueDim), at
 	}
 	return p.v
 }
 
-func (p *problem) matrix(t vkattn.Tensor, s sequence, head, n, d int) *mat.Dense {
+func (p *problem) matrix(t, descale vkattn.Tensor, s sequence, head, n, d int) *mat.Dense {
 	if n == 0 {
 		return &mat.Dense{}
 	}
 	m := mat.NewDense(n, d, nil)
 	for j := range n {
 		p.readRow(m.RawRowView(j), t, s.batch, head, s.k0+j)
+		p.descale(m.RawRowView(j), descale, s, head, j)
 	}
 	return m
 }

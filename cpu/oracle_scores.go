@@ -28,7 +28,7 @@ func Scores(op vkattn.Attention, args *vkattn.Args, stage Stage) ([]float64, err
 	scores := make([]float64, 0, len(p.seqs)*p.op.HeadsQ*sq*sk)
 	for _, s := range p.seqs {
 		for h := range p.op.HeadsQ {
-			K := p.matrix(args.K, s, p.op.HeadMap.Map(h, p.op.HeadsQ, p.op.HeadsK), sk, p.op.HeadDim)
+			K := p.matrix(args.K, args.DescaleK, s, p.op.HeadMap.Map(h, p.op.HeadsQ, p.op.HeadsK), sk, p.op.HeadDim)
 			for i := range sq {
 				S := p.scaled(p.query(s, h, i), K)
 				if stage >= StageCapped {

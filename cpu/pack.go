@@ -1,23 +1,61 @@
 package cpu
 
-import "gonum.org/v1/gonum/blas/blas32"
+import (
+	"github.com/vkattn/vkattn"
+	"gonum.org/v1/gonum/blas/blas32"
+)
 
 // rowStride is the stride of packed rows of d floats, which begin at multiples of 16 bytes.
 func rowStride(d int) int { return roundUp(d, 4) }
 
-// keyTile is the tile of n keys from j0, in the caller's memory. Key rows that are hidden may hold anything,
-// since no product mixes two of them.
-func (c *call) keyTile(u *unit, j0, n int) blas32.General {
-	t := &c.args.K
+// keyTile is the tile of n keys from j0. Key rows that are hidden may hold anything, since no product mixes two of
+// them.
+func (w *worker) keyTile(c *call, u *unit, j0, n int) blas32.General {
 	head := c.op.HeadMap.Map(u.heads[0], c.op.HeadsQ, c.op.HeadsK)
-	return tile(c.k, t.Index(u.seq.Batch, head, u.seq.K0+j0, 0), n, c.op.HeadDim, t.Stride[2])
+	return w.rowTile(c, u, rowSource{&c.k, &c.args.K, c.descaleK, &c.args.DescaleK, &w.keyRows}, head, j0, n)
 }
 
-// valueTile is the tile of n values from j0, in the caller's memory.
-func (c *call) valueTile(u *unit, j0, n int) blas32.General {
-	t := &c.args.V
+// valueTile is the tile of n values from j0.
+func (w *worker) valueTile(c *call, u *unit, j0, n int) blas32.General {
 	head := c.op.HeadMap.Map(u.heads[0], c.op.HeadsQ, c.op.HeadsV)
-	return tile(c.v, t.Index(u.seq.Batch, head, u.seq.K0+j0, 0), n, c.op.ValueDim, t.Stride[2])
+	return w.rowTile(c, u, rowSource{&c.v, &c.args.V, c.descaleV, &c.args.DescaleV, &w.valueRows}, head, j0, n)
+}
+
+// rowSource is keys or values: their elements and factors, and the scratch that takes them.
+type rowSource struct {
+	numbers  *numbers
+	tensor   *vkattn.Tensor
+	factors  []float32
+	descale  *vkattn.Tensor
+	unpacked *[]float32
+}
+
+// rowTile is n rows from j0, in the caller's memory if they are float32, else unpacked.
+func (w *worker) rowTile(c *call, u *unit, r rowSource, head, j0, n int) blas32.General {
+	t := r.tensor
+	at, d := t.Index(u.seq.Batch, head, u.seq.K0+j0, 0), t.Shape[3]
+	if r.numbers.inPlace() {
+		return tile(r.numbers.f32, at, n, d, t.Stride[2])
+	}
+	stride := rowStride(d)
+	*r.unpacked = growAligned(*r.unpacked, n*stride)
+	m := blas32.General{Rows: n, Cols: d, Stride: stride, Data: *r.unpacked}
+	if r.factors == nil && t.Stride[2] == d && stride == d {
+		r.numbers.load(w.kernel, m.Data, at, 1)
+		return m
+	}
+	for j := range n {
+		r.numbers.load(w.kernel, m.Data[j*stride:j*stride+d], at+j*t.Stride[2], c.factor(r.factors, r.descale, u.seq, head, j0+j))
+	}
+	return m
+}
+
+// factor is what the codes of token s of a head are multiplied by.
+func (c *call) factor(factors []float32, descale *vkattn.Tensor, seq *vkattn.Sequence, head, s int) float32 {
+	if factors == nil {
+		return 1
+	}
+	return factors[c.op.DescaleIndex(*descale, seq.Index, head, s)]
 }
 
 // tile is a matrix inside x. The slice ends with its last row, so that nothing is read beyond.

@@ -13,6 +13,9 @@ type worker struct {
 	kernel    kernel
 	q, s      []float32 // tiles: packed queries, scores
 	v, zeros  []float32 // values of a tile that are finite, one row of zeros
+	keyRows   []float32 // keys and values of a tile, if the caller's are not float32
+	valueRows []float32
+	outRow    []float32 // one row of results, likewise
 	part, sum state
 	rows      []rowKeys // by row of one head
 	spans     []vkattn.Span
@@ -102,7 +105,7 @@ func (w *worker) packQ(c *call, u *unit) blas32.General {
 	for i := u.i0; i < u.i1; i++ {
 		for _, h := range u.heads {
 			at := c.args.Q.Index(u.seq.Batch, h, u.seq.Q0+i, 0)
-			copy(w.q[n*stride:n*stride+d], c.q[at:])
+			c.q.load(w.kernel, w.q[n*stride:n*stride+d], at, c.factor(c.descaleQ, &c.args.DescaleQ, u.seq, h, i))
 			n++
 		}
 	}
@@ -141,9 +144,9 @@ func (w *worker) tile(c *call, u *unit, keys *keyRange, j0, j1 int) {
 	_, stride := w.kernel.tile()
 	n := j1 - j0
 	s := blas32.General{Rows: u.rows(), Cols: n, Stride: stride, Data: w.s}
-	v := c.valueTile(u, j0, n)
-	w.kernel.ahead(v, j1 < keys.hi) // those right after them are next
-	w.kernel.scores(s, c.keyTile(u, j0, n), r0, r1)
+	v := w.valueTile(c, u, j0, n)
+	w.kernel.ahead(v, j1 < keys.hi && c.k.inPlace()) // those right after them are next
+	w.kernel.scores(s, w.keyTile(c, u, j0, n), r0, r1)
 	scale := w.transform(c, u, s, keys, j0, r0, r1)
 	w.kernel.softmax(&w.part, s, scale, r0, r1)
 	if !w.kernel.accumulate(&w.part, s, v, r0, r1) {
@@ -171,6 +174,7 @@ func (w *worker) addBad(c *call, u *unit, s, v blas32.General, j0, r0, r1 int) {
 // write finishes the rows of w.sum into Out and LSE.
 func (w *worker) write(c *call, u *unit) {
 	s, a := u.seq, &c.args
+	w.outRow = grow(w.outRow, c.op.ValueDim)
 	for n, h := range u.heads {
 		var sink float32
 		if c.sinks != nil {
@@ -178,8 +182,9 @@ func (w *worker) write(c *call, u *unit) {
 		}
 		for i := u.i0; i < u.i1; i++ {
 			at := a.Out.Index(s.Batch, h, s.Q0+i, 0)
-			out := c.out[at : at+c.op.ValueDim]
+			out := c.out.row(w.outRow, at, c.op.ValueDim)
 			lse := w.sum.finish((i-u.i0)*len(u.heads)+n, out, sink, c.sinks != nil, func() bool { return !w.seesAny(c, s, h, i) })
+			c.out.store(at, out)
 			if c.lse != nil {
 				c.lse[a.LSE.Index(s.Batch, h, s.Q0+i, 0)] = lse
 			}

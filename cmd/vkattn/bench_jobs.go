@@ -84,6 +84,10 @@ func (b *benchFlags) allJobs() (all []job, err error) {
 			return nil, usagef("--suite: %w", err)
 		}
 		for _, c := range cases {
+			if c.Linear == nil {
+				c.Op.TypeQ, c.Op.TypeK, c.Op.TypeV, c.Op.TypeOut = base.op.TypeQ, base.op.TypeK, base.op.TypeV, base.op.TypeOut
+				c.Op.DescaleBlock, c.Op.With = base.op.DescaleBlock, c.Op.With|base.op.With&(vkattn.WithDescaleQ|vkattn.WithDescaleK|vkattn.WithDescaleV)
+			}
 			j := job{Case: c, spec: base}
 			j.spec.op, j.spec.linear, j.spec.decays, j.spec.blockMask = c.Op, c.Linear, c.Decays, c.BlockMask
 			if p := c.Preset; p != nil {

@@ -183,7 +183,14 @@ func (r *reference) compare(args *vkattn.Args) *bench.Check {
 		return r.linear.compare(args)
 	}
 	c := &bench.Check{Rows: len(r.rows), Of: r.total, Allowed: tolerance, OK: true}
-	out := args.Out.Mem.(*vkattn.Host).Float32s()
+	out, o := args.Out.Mem.(*vkattn.Host).Float32s(), args.Out
+	if o.Type != vkattn.Float32 {
+		var err error
+		if o, err = o.To(vkattn.Float32); err != nil {
+			return &bench.Check{Allowed: tolerance, Worst: math.MaxFloat64, Where: err.Error()}
+		}
+		out = o.Mem.(*vkattn.Host).Float32s()
+	}
 	var lse []float32
 	if args.LSE.Given() {
 		lse = args.LSE.Mem.(*vkattn.Host).Float32s()
@@ -192,9 +199,10 @@ func (r *reference) compare(args *vkattn.Args) *bench.Check {
 	for n, row := range r.rows {
 		s := r.seqs[row.Sequence]
 		name := func() string { return fmt.Sprintf("sequence %d, head %d, row %d", row.Sequence, row.Head, row.I) }
-		at := args.Out.Index(s.Batch, row.Head, s.Q0+row.I, 0)
-		want := r.out[n*r.dv : (n+1)*r.dv]
-		judge(c, rowError(out[at:at+r.dv], want, r.floor[[2]int{row.Sequence, row.Head}]), rowTolerance(r.lse[n]), name)
+		at := o.Index(s.Batch, row.Head, s.Q0+row.I, 0)
+		want, floor := r.out[n*r.dv:(n+1)*r.dv], r.floor[[2]int{row.Sequence, row.Head}]
+		allowed := rowTolerance(r.lse[n]) + rounding(args.Out.Type, r.dv, max(math.Sqrt(squares(want)), floor))
+		judge(c, rowError(out[at:at+r.dv], want, floor), allowed, name)
 		if lse != nil {
 			e := lseError(float64(lse[args.LSE.Index(s.Batch, row.Head, s.Q0+row.I, 0)]), r.lse[n])
 			*c.LSE = max(*c.LSE, e)
@@ -256,6 +264,7 @@ func compareFile(pr *problem, out, lse []float32) (*bench.Check, error) {
 			allowed = linearTolerance
 		}
 	}
+	allowed += rounding(op.TypeOut, 0, 0)
 	if pr.wantOut.Elements() != len(out) {
 		return nil, usagef("%s of %s is %v, but the problem gives %d elements; --expect none leaves it out", pr.wantOut.Name, pr.wantFrom, pr.wantOut.Shape, len(out))
 	}

@@ -153,7 +153,10 @@ func (p *problemFlags) fromFiles(s spec) (*problem, error) {
 	if err := p.extras(pr, s, files); err != nil {
 		return nil, err
 	}
-	return pr, p.fromArrays(pr, arrays)
+	if err := p.fromArrays(pr, arrays); err != nil {
+		return nil, err
+	}
+	return pr, p.narrow(pr)
 }
 
 // adopt takes shapes, layout and lengths from q, k and v.
@@ -181,9 +184,12 @@ func (p *problemFlags) adopt(pr *problem, s *spec, arrays map[string]*tensorio.A
 	pr.layout = layout
 	a := &pr.args
 	a.Q, a.K, a.V = asTensor(q, layout), asTensor(k, layout), asTensor(v, layout)
-	for _, x := range []*tensorio.Array{q, k, v} {
-		if x.DType != tensorio.F32 {
-			pr.note("%s is %v, computing in f32", x.Name, x.DType)
+	for _, x := range []struct {
+		a   *tensorio.Array
+		typ vkattn.Type
+	}{{q, s.op.TypeQ}, {k, s.op.TypeK}, {v, s.op.TypeV}} {
+		if have := x.a.DType; have != tensorio.F32 && have.String() != x.typ.String() {
+			pr.note("%s is %v, computing in %v", x.a.Name, have, x.typ)
 		}
 	}
 	op := &pr.op

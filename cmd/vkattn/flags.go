@@ -15,6 +15,7 @@ import (
 // problemFlags is the text of every flag that describes a problem. Those of the shape take lists in bench.
 type problemFlags struct {
 	linearFlags
+	typeFlags
 	preset string
 
 	batch, heads, headsKV, headsV, seqlen, seqlenQ, seqlenK, headdim string
@@ -87,6 +88,7 @@ func (p *problemFlags) register(cmd *cobra.Command, files, lists bool) {
 		f.StringVar(&p.bias, "bias", "", "added to the scores, -inf hides: `FILE[:NAME]` or randn")
 		f.BoolVar(&p.lse, "lse", false, "compute the logsumexp of every row too")
 	})
+	p.registerTypes(cmd)
 	p.registerLinear(cmd)
 	group(cmd, "Data", func(f *pflag.FlagSet) {
 		if files {

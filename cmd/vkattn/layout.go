@@ -115,7 +115,7 @@ func (pr *problem) write(path string, out, lse []float32, state vkattn.Tensor) e
 		"hsd":  {{s[1], s[2], op.ValueDim}, {s[1], s[2]}},
 		"sd":   {{s[2], op.ValueDim}, {s[2]}},
 	}[pr.layout]
-	arrays := []*tensorio.Array{tensorio.NewFloat32("out", shapes[0], out)}
+	arrays := []*tensorio.Array{pr.outArray(path, shapes[0], out)}
 	if lse != nil && !strings.EqualFold(filepath.Ext(path), ".npy") {
 		arrays = append(arrays, tensorio.NewFloat32("lse", shapes[1], lse))
 	}

@@ -70,7 +70,10 @@ func (p *problemFlags) generate(s spec) (*problem, error) {
 	}
 	files := &opener{}
 	defer files.close()
-	return pr, p.extras(pr, s, files)
+	if err := p.extras(pr, s, files); err != nil {
+		return nil, err
+	}
+	return pr, p.narrow(pr)
 }
 
 // problemOp is the op: softmax attention or linear attention.
@@ -108,7 +111,7 @@ func view(m vkattn.Memory, layout string, b, h, s, d int) vkattn.Tensor {
 	return vkattn.BHSD(m, b, h, s, d)
 }
 
-// outputs makes room for the results of one run, in the problem's layout.
+// outputs makes room for the results of one run, in the problem's layout. out and lse are float32 slices; see unpack.
 func (pr *problem) outputs() (out, lse []float32, args vkattn.Args) {
 	if pr.linear != nil {
 		out, args = pr.linearOutputs()
@@ -117,8 +120,8 @@ func (pr *problem) outputs() (out, lse []float32, args vkattn.Args) {
 	op := pr.op.Canonical()
 	args = pr.args
 	s := args.Q.Shape
-	out = make([]float32, s[0]*s[1]*s[2]*op.ValueDim)
-	args.Out = view(vkattn.Float32s(out), pr.layout, s[0], s[1], s[2], op.ValueDim)
+	out, m := pr.outMemory(s[0] * s[1] * s[2] * op.ValueDim)
+	args.Out = view(m, pr.layout, s[0], s[1], s[2], op.ValueDim).As(op.TypeOut)
 	if op.With.Has(vkattn.WithLSE) {
 		lse = make([]float32, s[0]*s[1]*s[2])
 		args.LSE = view(vkattn.Float32s(lse), pr.lseLayout(), s[0], s[1], s[2], 1)

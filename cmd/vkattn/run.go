@@ -249,6 +249,9 @@ func (a *app) runOn(ctx context.Context, r *runFlags, pr *problem, name string, 
 		res.Report = report
 		res.Runs = append(res.Runs, bench.Sample{Device: report.DeviceTime, Wall: report.WallTime})
 	}
+	if res.err = pr.unpack(out, &args); res.err != nil {
+		return res
+	}
 	res.out, res.lse, res.args = out, lse, args
 	res.summarize()
 	if pr.wantOut != nil {

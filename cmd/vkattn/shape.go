@@ -207,6 +207,12 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	if p.given("decay") {
 		s.decays = p.decay
 	}
+	if err = p.types(op); err != nil {
+		return s, nil, err
+	}
+	if s.linear != nil && (op.TypeQ != 0 || op.TypeK != 0 || op.TypeV != 0 || op.TypeOut != 0) {
+		return s, nil, usagef("--type goes with softmax attention; linear attention computes in f32")
+	}
 	set := func(flag string, f func() error) {
 		if err == nil && (pre == nil || p.given(flag)) {
 			err = f()

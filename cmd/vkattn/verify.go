@@ -31,8 +31,8 @@ func newVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that a device computes every option right",
-		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, rotary positions, and linear
-attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
+		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, every type of tensor, rotary
+positions, and linear attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
 Exit codes: 0 something passed and nothing failed, 1 it could not be run, 2 wrong command line, 3 no such device or
@@ -197,6 +197,9 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 		}
 		for _, c := range attntest.Cases() {
 			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyCase(ctx, b, c, o) })
+		}
+		for _, c := range attntest.TypeCases() {
+			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyTypeCase(ctx, b, c, o) })
 		}
 		for _, c := range attntest.LinearCases() {
 			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })

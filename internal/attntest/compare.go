@@ -111,8 +111,16 @@ func (p *Problem) compareRow(v *verdict, w *view, h, i int, want []float64, lse,
 		e = math.Inf(1)
 	}
 	v.add(e, allowedRow(lse), "Out %s", row())
+	p.compareLSE(v, w, h, i, lse)
+}
+
+func (p *Problem) compareLSE(v *verdict, w *view, h, i int, lse float64) {
 	if p.lse == nil {
 		return
+	}
+	row := func() string { return fmt.Sprintf("b%d h%d i%d", w.index, h, i) }
+	bad := func(format string, args ...any) {
+		v.add(math.Inf(1), tolerance, "%s: %s", row(), fmt.Sprintf(format, args...))
 	}
 	got := float64(p.lse.f[p.Args.LSE.Index(w.batch, h, w.q0+i, 0)])
 	switch {

@@ -37,3 +37,9 @@ func TestCPURope(t *testing.T) {
 	defer b.Close()
 	RunRope(t, b, Options{RequireAll: true})
 }
+
+func TestCPUTypes(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunTypes(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
+}

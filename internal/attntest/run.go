@@ -7,8 +7,8 @@
 // before each run, and nothing but their elements may change.
 //
 // Cases is the table, Verify runs it, Run runs it as a test. BadInputs holds the calls that every backend
-// must refuse. LinearCases and RopeCases are the tables of the other ops. Package attntest/property has what must
-// hold between calls.
+// must refuse. TypeCases is the table of types other than float32, LinearCases and RopeCases are those of the other
+// ops. Package attntest/property has what must hold between calls.
 package attntest
 
 import (

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/vkattn/vkattn"
 )
@@ -82,4 +83,16 @@ func (o Op) Shape() *vkattn.Attention {
 	return &vkattn.Attention{Batch: l.Batch, HeadsQ: l.HeadsQ, HeadsK: l.HeadsK, HeadsV: l.HeadsV, HeadMap: l.HeadMap, SeqQ: l.SeqQ, SeqK: l.SeqK,
 		Packed: l.Packed, TotalQ: l.TotalQ, TotalK: l.TotalK, HeadDim: l.HeadDim, ValueDim: l.ValueDim, TypeQ: l.TypeQ, TypeK: l.TypeK, TypeV: l.TypeV,
 		TypeOut: l.TypeOut, Causal: l.Causal}
+}
+
+// Extras takes the name of the problem apart: its types, such as "f32" or "f16/q8_0/q4_0/f16", and the masks and the
+// like that follow them. A name without types is all extras.
+func (r *Record) Extras() (types, extras string) {
+	if o := r.Op.Shape(); o != nil {
+		if _, after, ok := strings.Cut(r.Problem, " "+o.TypeQ.String()); ok {
+			more, extras, _ := strings.Cut(after, " ")
+			return o.TypeQ.String() + more, extras
+		}
+	}
+	return "", r.Problem
 }

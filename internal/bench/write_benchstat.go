@@ -59,12 +59,10 @@ func benchmarkName(r *Record) string {
 	if o == nil {
 		return name + "/problem=" + nameWord(r.Problem) + "/kernel=" + nameWord(r.Report.Kernel)
 	}
-	rest := r.Problem
-	if _, after, ok := strings.Cut(r.Problem, " "+o.TypeQ.String()); ok {
-		rest = strings.TrimSpace(strings.Replace(after, " causal", "", 1))
-	}
+	types, rest := r.Extras()
+	rest = strings.TrimSpace(strings.Replace(" "+rest, " causal", "", 1))
 	name += fmt.Sprintf("/b=%d/hq=%d/hk=%d/hv=%d/sq=%d/sk=%d/d=%d/dv=%d/type=%s/causal=%t", o.Batch, o.HeadsQ, o.HeadsK, o.HeadsV,
-		o.SeqQ, o.SeqK, o.HeadDim, o.ValueDim, o.TypeQ, o.Causal)
+		o.SeqQ, o.SeqK, o.HeadDim, o.ValueDim, nameWord(types), o.Causal)
 	if o.HeadMap == vkattn.HeadCyclic {
 		name += "/map=cyclic"
 	}

@@ -36,12 +36,18 @@ func naiveAttention(t *testing.T, op vkattn.Attention, args *vkattn.Args) {
 		t.Fatal(err)
 	}
 	op = op.Canonical()
+	element := func(x vkattn.Tensor, b, h, s, d int) []byte {
+		size := x.Type.Size()
+		return x.Mem.(*vkattn.Host).Bytes()[x.Index(b, h, s, d)*size:][:size]
+	}
 	f := func(x vkattn.Tensor, b, h, s, d int) float64 {
-		return float64(x.Mem.(*vkattn.Host).Float32s()[x.Index(b, h, s, d)])
+		var v [1]float32
+		x.Type.Decode(v[:], element(x, b, h, s, d))
+		return float64(v[0])
 	}
 	perHead := func(x vkattn.Tensor, b, h int) float64 { return f(x, min(b, x.Shape[0]-1), h, 0, 0) }
 	set := func(x vkattn.Tensor, b, h, s, d int, v float64) {
-		x.Mem.(*vkattn.Host).Float32s()[x.Index(b, h, s, d)] = float32(v)
+		x.Type.Encode(element(x, b, h, s, d), []float32{float32(v)})
 	}
 	for _, s := range seqs {
 		for h := range op.HeadsQ {

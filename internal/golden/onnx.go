@@ -73,12 +73,15 @@ func (b *builder) onnxTensors(op *vkattn.Attention, args *vkattn.Args) error {
 		switch {
 		case a == nil:
 			return vkattn.Tensor{}, b.bad("%s is missing", name)
-		case a.DType != tensorio.F32:
+		case a.DType != tensorio.F32 && a.DType != tensorio.F16:
 			return vkattn.Tensor{}, b.unsupported("%s has elements of type %v", name, a.DType)
+		}
+		m, typ := numbers(a)
+		switch {
 		case len(a.Shape) == 4:
-			return vkattn.BHSD(floats(a), a.Shape[0], a.Shape[1], a.Shape[2], a.Shape[3]), nil
+			return vkattn.BHSD(m, a.Shape[0], a.Shape[1], a.Shape[2], a.Shape[3]).As(typ), nil
 		case len(a.Shape) == 3 && heads > 0 && a.Shape[2]%heads == 0:
-			return vkattn.BSHD(floats(a), a.Shape[0], a.Shape[1], heads, a.Shape[2]/heads), nil
+			return vkattn.BSHD(m, a.Shape[0], a.Shape[1], heads, a.Shape[2]/heads).As(typ), nil
 		}
 		return vkattn.Tensor{}, b.bad("%s has shape %v with %d heads", name, a.Shape, heads)
 	}
@@ -109,14 +112,23 @@ func (b *builder) onnxTensors(op *vkattn.Attention, args *vkattn.Args) error {
 	*op = vkattn.Attention{
 		Batch: s[0], HeadsQ: s[1], HeadsK: args.K.Shape[1], HeadsV: args.V.Shape[1],
 		SeqQ: s[2], SeqK: args.K.Shape[2], HeadDim: s[3], ValueDim: args.V.Shape[3],
+		TypeQ: args.Q.Type, TypeK: args.K.Type, TypeV: args.V.Type, TypeOut: args.Q.Type,
 	}
 	out := poisoned(s[0] * s[1] * s[2] * op.ValueDim)
-	if len(b.Case.Tensors["Q"].Shape) == 3 {
-		args.Out = vkattn.BSHD(vkattn.Float32s(out), s[0], s[2], s[1], op.ValueDim)
-	} else {
-		args.Out = vkattn.BHSD(vkattn.Float32s(out), s[0], s[1], s[2], op.ValueDim)
+	memory := vkattn.Bytes(make([]byte, op.TypeOut.Bytes(len(out))))
+	if op.TypeOut == vkattn.Float32 {
+		memory = vkattn.Float32s(out) // aligned
 	}
-	if b.expect("Y", func() []float32 { return out }) {
+	op.TypeOut.Encode(memory.Bytes(), out)
+	if len(b.Case.Tensors["Q"].Shape) == 3 {
+		args.Out = vkattn.BSHD(memory, s[0], s[2], s[1], op.ValueDim).As(op.TypeOut)
+	} else {
+		args.Out = vkattn.BHSD(memory, s[0], s[1], s[2], op.ValueDim).As(op.TypeOut)
+	}
+	if b.expect("Y", func() []float32 {
+		args.Out.Type.Decode(out, memory.Bytes())
+		return out
+	}) {
 		b.Runs[0].Gives = []string{"Y"}
 	}
 	return nil
@@ -135,22 +147,14 @@ func concat(past, fresh vkattn.Tensor) vkattn.Tensor {
 			}
 		}
 	}
-	return vkattn.BHSD(vkattn.Float32s(data), s[0], s[1], rows, s[3])
+	all, _ := vkattn.BHSD(vkattn.Float32s(data), s[0], s[1], rows, s[3]).To(past.Type)
+	return all
 }
 
-// contiguous copies a float32 host tensor to the order batch, heads, sequence, last.
+// contiguous copies a host tensor to float32 in the order batch, heads, sequence, last.
 func contiguous(t vkattn.Tensor) []float32 {
-	from := t.Mem.(*vkattn.Host).Float32s()
-	out := make([]float32, 0, t.Len())
-	for batch := range t.Shape[0] {
-		for h := range t.Shape[1] {
-			for s := range t.Shape[2] {
-				at := t.Index(batch, h, s, 0)
-				out = append(out, from[at:at+t.Shape[3]]...)
-			}
-		}
-	}
-	return out
+	out, _ := t.To(vkattn.Float32)
+	return out.Mem.(*vkattn.Host).Float32s()
 }
 
 // padMask lengthens a last axis that is shorter than keys, hiding the rest:

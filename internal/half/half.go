@@ -1,18 +1,27 @@
-// Package half converts between float32 and the narrow float formats of model
-// weights: IEEE binary16 (float16), bfloat16, and, for reading only, the two
-// 8-bit floats of the OCP FP8 specification.
+// Package half converts between float32 and the narrow types of model weights and
+// caches: IEEE binary16 (float16), bfloat16, the two 8-bit floats of the OCP
+// specification of FP8, and ggml's blocks q8_0 and q4_0.
 //
-// Every conversion to a narrow format rounds to nearest, ties to even. What
+// Every conversion to a narrow float rounds to nearest, ties to even. What
 // happens to a finite value that is too large is the caller's choice: the plain
 // functions follow IEEE 754 and return an infinity, the Sat functions return
-// the largest finite value, which is what vkattn does with tensors. An infinity
-// is a value, not an overflow: it stays an infinity in both (a bias of -inf
-// hides a key and must go on hiding it). A NaN stays a NaN and becomes quiet.
+// the largest finite value, which is what vkattn does with tensors. To float16
+// and bfloat16 an infinity is a value, not an overflow: it stays an infinity in
+// both (a bias of -inf hides a key and must go on hiding it). To FP8 it becomes
+// the largest finite value, as the specification says of saturation. A NaN stays
+// a NaN and becomes quiet.
+//
+// Functions of slices take the memory of a tensor: 16-bit elements in the
+// machine's order, blocks as ggml writes them, in little endian. They convert all
+// of the narrow side; the other one is at least as long.
 //
 // All functions are pure and safe for concurrent use.
 package half
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 const (
 	f16Inf  = 0x7C00
@@ -84,54 +93,33 @@ func ToBFloat16Sat(x float32) uint16 {
 	return h
 }
 
-// FromFloat8E4M3 returns the value of an OCP E4M3 code: bias 7, largest 448,
-// NaN at 0x7F and 0xFF, no infinities.
-func FromFloat8E4M3(c uint8) float32 {
-	sign := uint32(c&0x80) << 24
-	exp := uint32(c>>3) & 0xF
-	man := uint32(c & 7)
-	switch {
-	case exp == 0: // man * 2^-9
-		return math.Float32frombits(sign | math.Float32bits(float32(man)*0x1p-9))
-	case c&0x7F == 0x7F:
-		return math.Float32frombits(sign | 0x7FC00000)
-	}
-	return math.Float32frombits(sign | (exp+127-7)<<23 | man<<20)
-}
-
-// FromFloat8E5M2 returns the value of an OCP E5M2 code, which is the upper byte
-// of a binary16.
-func FromFloat8E5M2(c uint8) float32 { return FromFloat16(uint16(c) << 8) }
-
-// DecodeFloat16 writes the values of src to dst, which must be as long.
-func DecodeFloat16(dst []float32, src []uint16) {
-	dst = dst[:len(src)]
-	for i, h := range src {
-		dst[i] = FromFloat16(h)
+// DecodeFloat16 writes the values of the binary16 codes of src to dst.
+func DecodeFloat16(dst []float32, src []byte) {
+	dst = dst[:len(src)/2]
+	for i := range dst {
+		dst[i] = FromFloat16(binary.NativeEndian.Uint16(src[2*i:]))
 	}
 }
 
-// EncodeFloat16Sat rounds src into dst, which must be as long, saturating.
-func EncodeFloat16Sat(dst []uint16, src []float32) {
-	dst = dst[:len(src)]
-	for i, x := range src {
-		dst[i] = ToFloat16Sat(x)
+// EncodeFloat16 rounds src into dst, saturating.
+func EncodeFloat16(dst []byte, src []float32) {
+	for i, x := range src[:len(dst)/2] {
+		binary.NativeEndian.PutUint16(dst[2*i:], ToFloat16Sat(x))
 	}
 }
 
-// DecodeBFloat16 writes the values of src to dst, which must be as long.
-func DecodeBFloat16(dst []float32, src []uint16) {
-	dst = dst[:len(src)]
-	for i, h := range src {
-		dst[i] = FromBFloat16(h)
+// DecodeBFloat16 writes the values of the bfloat16 codes of src to dst.
+func DecodeBFloat16(dst []float32, src []byte) {
+	dst = dst[:len(src)/2]
+	for i := range dst {
+		dst[i] = FromBFloat16(binary.NativeEndian.Uint16(src[2*i:]))
 	}
 }
 
-// EncodeBFloat16Sat rounds src into dst, which must be as long, saturating.
-func EncodeBFloat16Sat(dst []uint16, src []float32) {
-	dst = dst[:len(src)]
-	for i, x := range src {
-		dst[i] = ToBFloat16Sat(x)
+// EncodeBFloat16 rounds src into dst, saturating.
+func EncodeBFloat16(dst []byte, src []float32) {
+	for i, x := range src[:len(dst)/2] {
+		binary.NativeEndian.PutUint16(dst[2*i:], ToBFloat16Sat(x))
 	}
 }
 

@@ -3,6 +3,7 @@ package half
 import (
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -11,15 +12,27 @@ import (
 type format struct {
 	name             string
 	expBits, manBits uint
-	codes            int
+	eight            bool // 8 bits: infinities saturate too, NaN has one code
+	finite           bool // no infinities: their exponent has numbers, but for one NaN
 	from             func(uint16) float32
 	to, sat          func(float32) uint16
 }
 
 var formats = []format{
-	{"float16", 5, 10, 1 << 16, FromFloat16, ToFloat16, ToFloat16Sat},
-	{"bfloat16", 8, 7, 1 << 16, FromBFloat16, ToBFloat16, ToBFloat16Sat},
-	{"e5m2", 5, 2, 1 << 8, func(c uint16) float32 { return FromFloat8E5M2(uint8(c)) }, nil, nil},
+	{"float16", 5, 10, false, false, FromFloat16, ToFloat16, ToFloat16Sat},
+	{"bfloat16", 8, 7, false, false, FromBFloat16, ToBFloat16, ToBFloat16Sat},
+	{"e5m2", 5, 2, true, false, func(c uint16) float32 { return FromFloat8E5M2(uint8(c)) }, nil, func(x float32) uint16 { return uint16(ToFloat8E5M2Sat(x)) }},
+	{"e4m3", 4, 3, true, true, func(c uint16) float32 { return FromFloat8E4M3(uint8(c)) }, nil, func(x float32) uint16 { return uint16(ToFloat8E4M3Sat(x)) }},
+}
+
+func (f format) codes() int { return 1 << (1 + f.expBits + f.manBits) }
+
+// beyond is the first code above the largest finite value: infinity, or the NaN where there is none.
+func (f format) beyond() uint16 {
+	if f.finite {
+		return 1<<(f.expBits+f.manBits) - 1
+	}
+	return (1<<f.expBits - 1) << f.manBits
 }
 
 // value is the exact value of code c by the definition of the format.
@@ -31,13 +44,15 @@ func (f format) value(c uint16) (v *big.Float, nan bool, inf int) {
 		sign = -1
 	}
 	bias := 1<<(f.expBits-1) - 1
-	switch exp {
-	case 1<<f.expBits - 1:
+	switch {
+	case f.finite && c&f.beyond() == f.beyond():
+		return nil, true, 0
+	case exp == 1<<f.expBits-1 && !f.finite:
 		if man != 0 {
 			return nil, true, 0
 		}
 		return nil, false, sign
-	case 0:
+	case exp == 0:
 		exp = 1
 	default:
 		man += 1 << f.manBits
@@ -52,7 +67,7 @@ func (f format) value(c uint16) (v *big.Float, nan bool, inf int) {
 
 func TestEveryCode(t *testing.T) {
 	for _, f := range formats {
-		for i := range f.codes {
+		for i := range f.codes() {
 			c := uint16(i)
 			got := f.from(c)
 			want, nan, inf := f.value(c)
@@ -70,17 +85,21 @@ func TestEveryCode(t *testing.T) {
 					t.Fatalf("%s %#x: %v, want %v", f.name, c, got, want)
 				}
 			}
-			if f.to == nil {
-				continue
-			}
-			quiet := c
+			quiet, saturated := c, c
 			if nan {
 				quiet |= 1 << (f.manBits - 1)
+				saturated = quiet
 			}
-			if b := f.to(got); b != quiet {
-				t.Fatalf("%s: %#x -> %v -> %#x", f.name, c, got, b)
+			if f.eight && nan {
+				saturated = c&0x80 | map[bool]uint16{true: 0x7F, false: 0x7E}[f.finite]
 			}
-			if b := f.sat(got); b != quiet {
+			if f.eight && inf != 0 {
+				saturated--
+			}
+			if f.to != nil && f.to(got) != quiet {
+				t.Fatalf("%s: %#x -> %v -> %#x", f.name, c, got, f.to(got))
+			}
+			if b := f.sat(got); b != saturated {
 				t.Fatalf("%s: saturating %#x -> %v -> %#x", f.name, c, got, b)
 			}
 		}
@@ -91,16 +110,13 @@ func TestEveryCode(t *testing.T) {
 // boundary between two neighbouring codes and one float32 to each side of it.
 func TestEveryBoundary(t *testing.T) {
 	for _, f := range formats {
-		if f.to == nil {
-			continue
-		}
-		inf := uint16(1<<f.expBits-1) << f.manBits
+		beyond := f.beyond()
 		signBit := uint16(1) << (f.expBits + f.manBits)
-		for lo := uint16(0); lo < inf; lo++ {
+		for lo := range beyond {
 			hi := lo + 1
 			a, _, _ := f.value(lo)
-			b, _, isInf := f.value(hi)
-			if isInf != 0 { // the value that hi would have if the exponent range went on
+			b, _, _ := f.value(hi)
+			if hi == beyond { // the value that hi would have if the exponent range went on
 				prev, _, _ := f.value(lo - 1)
 				b = new(big.Float).Add(a, new(big.Float).Sub(a, prev))
 			}
@@ -123,20 +139,14 @@ func TestEveryBoundary(t *testing.T) {
 			} {
 				// One below the smallest middle may be lo itself: still right.
 				want, sat := x.want, x.want
-				if want == inf {
-					sat = inf - 1
+				if want == beyond {
+					sat = beyond - 1
 				}
-				if got := f.to(x.in); got != want {
-					t.Fatalf("%s: %b -> %#x, want %#x", f.name, x.in, got, want)
+				if f.to != nil && (f.to(x.in) != want || f.to(-x.in) != want|signBit) {
+					t.Fatalf("%s: +-%b -> %#x, %#x, want %#x", f.name, x.in, f.to(x.in), f.to(-x.in), want)
 				}
-				if got := f.sat(x.in); got != sat {
-					t.Fatalf("%s: saturating %b -> %#x, want %#x", f.name, x.in, got, sat)
-				}
-				if got := f.to(-x.in); got != want|signBit {
-					t.Fatalf("%s: %b -> %#x, want %#x", f.name, -x.in, got, want|signBit)
-				}
-				if got := f.sat(-x.in); got != sat|signBit {
-					t.Fatalf("%s: saturating %b -> %#x, want %#x", f.name, -x.in, got, sat|signBit)
+				if f.sat(x.in) != sat || f.sat(-x.in) != sat|signBit {
+					t.Fatalf("%s: saturating +-%b -> %#x, %#x, want %#x", f.name, x.in, f.sat(x.in), f.sat(-x.in), sat)
 				}
 			}
 		}
@@ -183,49 +193,53 @@ func TestExtremes(t *testing.T) {
 	}
 }
 
-func TestE4M3(t *testing.T) {
-	for i := range 256 {
-		c := uint8(i)
-		got := float64(FromFloat8E4M3(c))
-		exp, man, sign := i>>3&15, i&7, 1.0
-		if i >= 128 {
-			sign = -1
+func TestFloat8Extremes(t *testing.T) {
+	inf := float32(math.Inf(1))
+	for _, c := range []struct {
+		x          float32
+		e4m3, e5m2 uint8
+	}{
+		{448, 0x7E, 0x5F}, {464, 0x7E, 0x5F}, {480, 0x7E, 0x60}, {57344, 0x7E, 0x7B}, {61440, 0x7E, 0x7B}, {math.MaxFloat32, 0x7E, 0x7B},
+		{inf, 0x7E, 0x7B}, {-inf, 0xFE, 0xFB}, {float32(math.Copysign(0, -1)), 0x80, 0x80},
+		{0x1p-9, 1, 0x18}, {0x1p-10, 0, 0x14}, {0x1.8p-10, 1, 0x16}, {0x1p-16, 0, 1}, {0x1p-17, 0, 0}, {math.SmallestNonzeroFloat32, 0, 0},
+		{math.Float32frombits(0x7F800001), 0x7F, 0x7E}, {math.Float32frombits(0xFFC00000), 0xFF, 0xFE},
+	} {
+		if g := ToFloat8E4M3Sat(c.x); g != c.e4m3 {
+			t.Errorf("ToFloat8E4M3Sat(%v) = %#x, want %#x", c.x, g, c.e4m3)
 		}
-		want := sign * math.Ldexp(float64(8+man), exp-7-3)
-		if exp == 0 {
-			want = sign * math.Ldexp(float64(man), -6-3)
-		}
-		if i&0x7F == 0x7F {
-			if got == got {
-				t.Errorf("%#x: %v, want NaN", c, got)
-			}
-			continue
-		}
-		if got != want || math.Signbit(got) != (sign < 0) {
-			t.Errorf("%#x: %v, want %v", c, got, want)
+		if g := ToFloat8E5M2Sat(c.x); g != c.e5m2 {
+			t.Errorf("ToFloat8E5M2Sat(%v) = %#x, want %#x", c.x, g, c.e5m2)
 		}
 	}
-	if x := FromFloat8E4M3(0x7E); x != 448 {
-		t.Errorf("largest = %v, want 448", x)
+	if x, y := FromFloat8E4M3(0x7E), FromFloat8E5M2(0x7B); x != MaxFloat8E4M3 || y != MaxFloat8E5M2 {
+		t.Errorf("largest values are %v and %v", x, y)
 	}
 }
 
+// TestSlices: the functions of slices convert element by element as the scalar ones do.
 func TestSlices(t *testing.T) {
-	src := []float32{0, 1, -2.5, 1e30, 65520}
-	h := make([]uint16, len(src))
-	back := make([]float32, len(src))
-	EncodeFloat16Sat(h, src)
-	DecodeFloat16(back, h)
-	for i, want := range []float32{0, 1, -2.5, 65504, 65504} {
-		if back[i] != want {
-			t.Errorf("float16: %v -> %v, want %v", src[i], back[i], want)
-		}
+	r := rand.New(rand.NewPCG(1, 2))
+	src := make([]float32, 1<<12)
+	for i := range src {
+		src[i] = math.Float32frombits(r.Uint32())
 	}
-	EncodeBFloat16Sat(h, src)
-	DecodeBFloat16(back, h)
-	for i, x := range back {
-		if d := math.Abs(float64(x-src[i])) / math.Max(1, math.Abs(float64(src[i]))); d > 1.0/256 {
-			t.Errorf("bfloat16: %v -> %v", src[i], x)
+	for _, f := range []struct {
+		size   int
+		encode func([]byte, []float32)
+		decode func([]float32, []byte)
+		format format
+	}{
+		{2, EncodeFloat16, DecodeFloat16, formats[0]}, {2, EncodeBFloat16, DecodeBFloat16, formats[1]},
+		{1, EncodeFloat8E5M2, DecodeFloat8E5M2, formats[2]}, {1, EncodeFloat8E4M3, DecodeFloat8E4M3, formats[3]},
+	} {
+		codes, back := make([]byte, f.size*len(src)), make([]float32, len(src))
+		f.encode(codes, src)
+		f.decode(back, codes)
+		for i, x := range src {
+			want := f.format.from(f.format.sat(x))
+			if math.Float32bits(back[i]) != math.Float32bits(want) && (want == want || back[i] == back[i]) {
+				t.Fatalf("%s: %v -> %v, want %v", f.format.name, x, back[i], want)
+			}
 		}
 	}
 }

@@ -127,7 +127,7 @@ func shape(r *bench.Record) string {
 
 // extras are the masks and the like of a problem: what follows the type in its name.
 func extras(r *bench.Record) []string {
-	_, rest, _ := strings.Cut(r.Problem, " "+r.Op.Shape().TypeQ.String())
+	_, rest := r.Extras()
 	return strings.Fields(rest)
 }
 

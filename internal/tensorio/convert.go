@@ -48,6 +48,24 @@ func NewBool(name string, shape []int, data []bool) *Array {
 	return a
 }
 
+// NewNarrow makes an array of a narrow float type, F16, BF16, F8E4M3 or F8E5M2, of data rounded to nearest, saturating.
+func NewNarrow(name string, d DType, shape []int, data []float32) *Array {
+	a := newArray(name, d, shape, len(data))
+	for i, x := range data {
+		switch d {
+		case F16:
+			le.PutUint16(a.Data[2*i:], half.ToFloat16Sat(x))
+		case BF16:
+			le.PutUint16(a.Data[2*i:], half.ToBFloat16Sat(x))
+		case F8E4M3:
+			a.Data[i] = half.ToFloat8E4M3Sat(x)
+		case F8E5M2:
+			a.Data[i] = half.ToFloat8E5M2Sat(x)
+		}
+	}
+	return a
+}
+
 func newArray(name string, d DType, shape []int, n int) *Array {
 	return &Array{Name: name, DType: d, Shape: append([]int(nil), shape...), Data: make([]byte, n*d.Size())}
 }

@@ -34,6 +34,8 @@ func main() {
 	allFinite()
 	readFloats()
 	multiplyAdds()
+	decoders()
+	hasF16C()
 	Generate()
 }
 
