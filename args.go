@@ -20,7 +20,7 @@ type Args struct {
 	LSE Tensor // [B, HeadsQ, Sq, 1] float32: natural logarithm of the denominator, sink included
 
 	Bias       Tensor // [B, HeadsQ, Sq, Sk] float32, strides of 0 broadcast
-	Mask       Tensor // [B, HeadsQ, Sq, Sk] Bool, strides of 0 broadcast
+	Mask       Tensor // [B, HeadsQ, Sq, Sk] Bool, with MaskBlock [.., ceil(Sk/MaskBlock)], strides of 0 broadcast
 	Tree       Tensor // [B, 1, Sq, Sk] Bool, strides of 0 broadcast
 	Slopes     Tensor // [B, HeadsQ, 1, 1] float32
 	SinkLogits Tensor // [B, HeadsQ, 1, 1] float32
@@ -91,6 +91,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 	perHead := [4]int{scoreB, a.HeadsQ, 1, 1}
 	relative := [4]int{scoreB, a.HeadsQ, 1, args.Relative.Shape[3] | 1} // an odd number of distances
 	score := [4]int{scoreB, a.HeadsQ, scoreQ, scoreK}
+	mask := [4]int{scoreB, a.HeadsQ, scoreQ, ceilDiv(scoreK, max(a.MaskBlock, 1))}
 	tree := [4]int{scoreB, 1, scoreQ, scoreK}
 	for _, t := range []struct {
 		name  string
@@ -106,7 +107,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		{"Out", &args.Out, a.TypeOut, [4]int{batch, a.HeadsQ, sq, a.ValueDim}, true, true},
 		{"LSE", &args.LSE, Float32, [4]int{batch, a.HeadsQ, sq, 1}, true, a.With.Has(WithLSE)},
 		{"Bias", &args.Bias, Float32, score, false, a.With.Has(WithBias)},
-		{"Mask", &args.Mask, Bool, score, false, a.With.Has(WithMask)},
+		{"Mask", &args.Mask, Bool, mask, false, a.With.Has(WithMask)},
 		{"Tree", &args.Tree, Bool, tree, false, a.With.Has(WithTree)},
 		{"Slopes", &args.Slopes, Float32, perHead, false, a.With.Has(WithALiBi)},
 		{"SinkLogits", &args.SinkLogits, Float32, perHead, false, a.With.Has(WithSinkLogits)},
@@ -292,9 +293,10 @@ func (a Attention) checkLists(args *Args, n int) error {
 func (a Attention) checkFullBlocks(args *Args, seqs []Sequence) error {
 	m := args.Blocks
 	for _, t := range []struct {
-		name string
-		t    Tensor
-	}{{"Mask", args.Mask}, {"Tree", args.Tree}} {
+		name   string
+		t      Tensor
+		column func(j int) int
+	}{{"Mask", args.Mask, a.MaskColumn}, {"Tree", args.Tree, func(j int) int { return j }}} {
 		host, ok := t.t.Mem.(*Host)
 		if !ok {
 			continue
@@ -313,7 +315,7 @@ func (a Attention) checkFullBlocks(args *Args, seqs []Sequence) error {
 						}
 						for i := r * m.BlockQ; i < min((r+1)*m.BlockQ, s.Sq); i++ {
 							for j := int(key) * m.BlockK; j < min((int(key)+1)*m.BlockK, s.Sk); j++ {
-								if bytes[t.t.Index(s.Index, min(h, t.t.Shape[1]-1), i, j)] == 0 {
+								if bytes[t.t.Index(s.Index, min(h, t.t.Shape[1]-1), i, t.column(j))] == 0 {
 									return &ArgError{"Blocks", fmt.Sprintf("block (%d, %d) of head %d is listed as full, but %s hides row %d, key %d", r, key, h, t.name, i, j)}
 								}
 							}

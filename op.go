@@ -143,6 +143,9 @@ type Attention struct {
 	Window     Window `json:"window"`
 	Chunk      int    `json:"chunk"`       // > 0: keep j of the same chunk, floor((i+off)/Chunk) == floor(j/Chunk)
 	SinkTokens int    `json:"sink_tokens"` // the window keeps j < SinkTokens
+	// MaskBlock > 1: an element of Args.Mask is for so many keys that follow each other, key j has element j/MaskBlock of its
+	// row: rows that each choose blocks of keys for themselves. 0 and 1: an element for each key.
+	MaskBlock int `json:"mask_block"`
 
 	With With `json:"with"`
 }
@@ -183,6 +186,9 @@ func (a Attention) Canonical() Attention {
 	if !a.Causal {
 		a.With &^= WithPrefix
 	}
+	if a.MaskBlock == 1 || !a.With.Has(WithMask) {
+		a.MaskBlock = 0
+	}
 	return a
 }
 
@@ -207,6 +213,7 @@ func (a Attention) Validate() error {
 		{"TotalQ", a.TotalQ, 0, MaxSequence}, {"TotalK", a.TotalK, 0, MaxSequence},
 		{"HeadDim", a.HeadDim, 1, maxHeadDim}, {"ValueDim", a.ValueDim, 0, maxHeadDim},
 		{"Chunk", a.Chunk, 0, MaxSequence}, {"SinkTokens", a.SinkTokens, 0, MaxSequence},
+		{"MaskBlock", a.MaskBlock, 0, MaxSequence},
 	} {
 		if f.v < f.min || f.v > f.max {
 			return &ShapeError{f.name, "", f.v, fmt.Sprintf("%d to %d", f.min, f.max)}
@@ -328,8 +335,14 @@ func (a Attention) String() string {
 	if c.With != 0 {
 		fmt.Fprintf(&b, " +%s", c.With)
 	}
+	if c.MaskBlock > 0 {
+		fmt.Fprintf(&b, " maskblock%d", c.MaskBlock)
+	}
 	return b.String()
 }
+
+// MaskColumn is the element of a row of Args.Mask that hides or shows key j.
+func (a Attention) MaskColumn(j int) int { return j / max(a.MaskBlock, 1) }
 
 func (b Bound) String() string {
 	if !b.Set {

@@ -52,7 +52,7 @@ func headGroups(op vkattn.Attention) [][]int {
 func (c *call) sees(s *vkattn.Sequence, h, i, j int) bool {
 	a := &c.args
 	return s.Visible(i, j) &&
-		(c.mask == nil || c.mask[a.Mask.Index(s.Index, h, i, j)] != 0) &&
+		(c.mask == nil || c.mask[a.Mask.Index(s.Index, h, i, c.op.MaskColumn(j))] != 0) &&
 		(c.tree == nil || c.tree[a.Tree.Index(s.Index, 0, i, j)] != 0) &&
 		(c.bias == nil || c.bias[a.Bias.Index(s.Index, h, i, j)] != negInf) &&
 		(c.relative == nil || c.relative[a.Relative.HeadIndex(s.Index, h)+vkattn.RelativeIndex(j-i-s.Rel, a.Relative.Shape[3]/2)] != negInf) &&

@@ -16,6 +16,7 @@ type worker struct {
 	part, sum state
 	rows      []rowKeys // by row of one head
 	spans     []vkattn.Span
+	chosen    []vkattn.Span // what a mask by blocks leaves of spans
 	ranges    []keyRange
 	bad       []int // keys of the tile whose values are not finite
 }
@@ -45,7 +46,12 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 	defer w.kernel.ahead(blas32.General{}, false) // lets go of the caller's memory
 	w.rows = w.rowKeys(w.rows[:0], s, u.i0, u.i1)
 	w.spans = s.Spans(w.spans[:0], u.i0, u.i1)
-	w.ranges = c.keyRanges(w.ranges[:0], w.spans, s, u.heads[0], u.i0)
+	spans := w.spans
+	if c.op.MaskBlock >= shortBlock && c.args.Blocks == nil {
+		w.chosen = w.chosenKeys(w.chosen[:0], spans, c, u)
+		spans = w.chosen
+	}
+	w.ranges = c.keyRanges(w.ranges[:0], spans, s, u.heads[0], u.i0)
 	if u.join != nil {
 		w.part.reset(rows)
 		if _, err := w.keys(ctx, c, u, u.part*partKeys, (u.part+1)*partKeys); err != nil {

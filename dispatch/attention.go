@@ -104,9 +104,12 @@ func (ch *choice) run(r *run, c *call) error {
 			return err
 		}
 	}
-	mask, err := r.boolMask(&c.args)
+	mask, maskBlock, err := r.boolMask(&c.args, op.MaskBlock)
 	if err != nil {
 		return err
+	}
+	if mask.Given() {
+		l.maskHeads, l.maskBlock = mask.Shape[1], max(maskBlock, 1)
 	}
 	if l.mask, err = r.stageIn(mask, 1); err != nil {
 		return err
@@ -170,6 +173,7 @@ func setStrides(p *params, l *layout) {
 		*s.sb, *s.sh, *s.ss = uint32(s.v.sb), uint32(s.v.sh), uint32(s.v.ss)
 	}
 	p.BiasKey, p.MaskKey = uint32(l.bias.sj), uint32(l.mask.sj)
+	p.MaskHeads, p.MaskBlock = uint32(l.maskHeads), uint32(l.maskBlock)
 }
 
 // bindings are those of a dispatch; what a kernel does not use shows the work buffer.

@@ -292,23 +292,26 @@ func (r *run) perHead(t vkattn.Tensor) (perHead, error) {
 	return v, nil
 }
 
-// boolMask is the boolean mask of a call: the mask, the tree, or both of them ANDed on the host.
-func (r *run) boolMask(a *vkattn.Args) (vkattn.Tensor, error) {
+// boolMask is the boolean mask of a call: the mask, the tree, or both of them ANDed on the host. A byte of it is for
+// that many keys, of the mask alone for block of them.
+func (r *run) boolMask(a *vkattn.Args, block int) (t vkattn.Tensor, keys int, err error) {
 	switch {
 	case !a.Tree.Given():
-		return a.Mask, nil
+		return a.Mask, block, nil
 	case !a.Mask.Given():
-		return a.Tree.Broadcast(a.Tree.Shape[0], a.Q.Shape[1], a.Tree.Shape[2], a.Tree.Shape[3]), nil
+		return a.Tree.Broadcast(a.Tree.Shape[0], a.Q.Shape[1], a.Tree.Shape[2], a.Tree.Shape[3]), 1, nil
 	}
 	mask, err := r.hostCopy(a.Mask)
 	if err != nil {
-		return mask, err
+		return mask, 1, err
 	}
 	tree, err := r.hostCopy(a.Tree)
 	if err != nil {
-		return tree, err
+		return tree, 1, err
 	}
+	block = max(block, 1)
 	shape := mask.Shape
+	shape[3] = tree.Shape[3]
 	for i := range shape { // keep what both broadcast
 		if mask.Stride[i] == 0 && (tree.Stride[i] == 0 || tree.Shape[i] == 1) {
 			shape[i] = min(shape[i], 1)
@@ -316,13 +319,13 @@ func (r *run) boolMask(a *vkattn.Args) (vkattn.Tensor, error) {
 	}
 	both := vkattn.BHSD(nil, shape[0], shape[1], shape[2], shape[3]).As(vkattn.Bool)
 	out := alignedBytes(both.Len())
-	m, t := mask.Mem.(*vkattn.Host).Bytes(), tree.Mem.(*vkattn.Host).Bytes()
+	m, tr := mask.Mem.(*vkattn.Host).Bytes(), tree.Mem.(*vkattn.Host).Bytes()
 	n := 0
 	for b := range shape[0] {
 		for h := range shape[1] {
 			for i := range shape[2] {
 				for j := range shape[3] {
-					if m[mask.Index(b, h, i, j)] != 0 && t[tree.Index(b, min(h, tree.Shape[1]-1), i, j)] != 0 {
+					if m[mask.Index(b, h, i, j/block)] != 0 && tr[tree.Index(b, min(h, tree.Shape[1]-1), i, j)] != 0 {
 						out[n] = 1
 					}
 					n++
@@ -331,7 +334,7 @@ func (r *run) boolMask(a *vkattn.Args) (vkattn.Tensor, error) {
 		}
 	}
 	both.Mem = vkattn.Bytes(out)
-	return both.Broadcast(mask.Shape[0], mask.Shape[1], mask.Shape[2], mask.Shape[3]), nil
+	return both.Broadcast(mask.Shape[0], mask.Shape[1], mask.Shape[2], tree.Shape[3]), 1, nil
 }
 
 // copy moves a tensor between host and device or inside the device.
