@@ -34,6 +34,8 @@ type Args struct {
 	Blocks         *BlockMask // over the Sq x Sk grid (packed: of SeqQ x SeqK, the capacities)
 	QBase, KBase   int        // added to every i and j: the position of row 0 and key 0 in a longer sequence
 
+	Gates Tensor // of NSA alone: [B, HeadsQ, Sq, 3] float32
+
 	// Of Linear alone, all float32; see its Check.
 	Decay      Tensor // natural logarithms g, at most 0 to be stable; shape by Linear.Decay
 	Beta       Tensor // [B, States, Sk, 1]: RuleDelta is stable while Beta |k|^2 is at most 2
@@ -350,7 +352,8 @@ func checkOverlap(args *Args) error {
 
 // unused makes sure that a call carries nothing that only other ops take: it would be ignored.
 func (a *Args) unused(op string) error {
-	attention, linear, rope := op == "attention", op == "linear", op == "rope"
+	linear, rope, nsa := op == "linear", op == "rope", op == "nsa"
+	attention := !linear && !rope
 	sequences := attention || linear
 	for _, f := range []struct {
 		name         string
@@ -365,6 +368,8 @@ func (a *Args) unused(op string) error {
 		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
 		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
 		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},
+
+		{"Gates", a.Gates.Given(), nsa},
 
 		{"Projection", a.Projection.Given(), linear}, {"Decay", a.Decay.Given(), linear}, {"Beta", a.Beta.Given(), linear},
 		{"StateIn", a.StateIn.Given(), linear}, {"StateOut", a.StateOut.Given(), linear},

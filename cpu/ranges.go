@@ -20,14 +20,14 @@ const nearKeys = 8
 // chosenKeys appends to dst what is left of spans where a mask by blocks of keys hides the others from all rows of u. What
 // the mask says about keys that a row cannot see is not looked at.
 func (w *worker) chosenKeys(dst, spans []vkattn.Span, c *call, u *unit) []vkattn.Span {
-	t, block := &c.args.Mask, c.op.MaskBlock
+	block := c.op.MaskBlock
 	any := func(b, lo, hi int) bool {
 		for i := u.i0; i < u.i1; i++ {
 			if !w.rows[i-u.i0].seesSome(u.seq, i, lo, hi) {
 				continue
 			}
 			for _, h := range u.heads {
-				if c.mask[t.Index(u.seq.Index, h, i, b)] != 0 {
+				if c.mask[c.maskAt(u.seq, h, i, b)] != 0 {
 					return true
 				}
 			}

@@ -113,13 +113,13 @@ func bias(x, b []float32, stride int) {
 func (c *call) keepMask(x []float32, s *vkattn.Sequence, h, i, j0 int) {
 	t, block := &c.args.Mask, c.op.MaskBlock
 	if block == 0 {
-		keep(x, c.mask[t.Index(s.Index, h, i, j0):], t.Stride[3])
+		keep(x, c.mask[c.maskAt(s, h, i, j0):], t.Stride[3])
 		return
 	}
 	for j := 0; j < len(x); {
 		b := (j0 + j) / block
 		end := min((b+1)*block-j0, len(x))
-		if c.mask[t.Index(s.Index, h, i, b)] == 0 {
+		if c.mask[c.maskAt(s, h, i, b)] == 0 {
 			hide(x[j:end])
 		}
 		j = end

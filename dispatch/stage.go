@@ -35,12 +35,12 @@ type namedTensor struct {
 	t    *vkattn.Tensor
 }
 
-func (c *call) tensors() [18]namedTensor {
+func (c *call) tensors() [19]namedTensor {
 	a := &c.args
 	return [...]namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
 		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
 		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut},
-		{"Cos", &a.Cos}, {"Sin", &a.Sin}}
+		{"Cos", &a.Cos}, {"Sin", &a.Sin}, {"Gates", &a.Gates}}
 }
 
 // written is the part of an output that the sequences cover: packed tensors may have tokens behind them.
