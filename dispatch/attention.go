@@ -28,13 +28,19 @@ func (c *choice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
 		return nil, err
 	}
 	if c.op.With.Has(vkattn.WithALiBi) {
-		for i := range seqs {
-			if rel := seqs[i].Rel; rel >= reach || rel <= -reach {
-				return nil, &vkattn.ArgError{Arg: "QBase", Reason: fmt.Sprintf("places rows %d positions from the keys, too far for ALiBi in float32", rel)}
-			}
-		}
+		return seqs, nearEnough(seqs)
 	}
 	return seqs, nil
+}
+
+// nearEnough refuses rows that stand too far from the keys for ALiBi.
+func nearEnough(seqs []vkattn.Sequence) error {
+	for i := range seqs {
+		if rel := seqs[i].Rel; rel >= reach || rel <= -reach {
+			return &vkattn.ArgError{Arg: "QBase", Reason: fmt.Sprintf("places rows %d positions from the keys, too far for ALiBi in float32", rel)}
+		}
+	}
+	return nil
 }
 
 func (c *choice) work(call *call) vkattn.Work { return c.op.Work(&call.args, call.seqs, false) }
