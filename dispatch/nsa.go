@@ -32,6 +32,11 @@ func (p *planner) chooseNSA(caps *vk.Caps, op vkattn.NSA, kernel string, disable
 		}
 		*b.to = c
 	}
+	// Heads that a tile takes together lie as far apart as in the whole call, though a phase has few rows.
+	a := &op.Attention
+	if float64(a.HeadsQ/a.HeadsK)*float64(a.SeqQ)*float64(max(a.HeadDim, a.ValueDim)+4)*4 > float64(caps.Limits.MaxStorageBufferRange)/2 {
+		ch.compressed.pack = 1
+	}
 	return ch, nil
 }
 
