@@ -13,6 +13,7 @@ import (
 type spec struct {
 	op                   vkattn.Attention // of linear attention, the shape alone
 	linear               *vkattn.Linear   // without the shape; nil for softmax attention
+	choosing             *choosing        // nil unless rows choose blocks of keys for themselves
 	decays               string           // the model whose decays linear attention has; "" makes them up
 	offset               []int
 	prefix, global       []int32
@@ -208,6 +209,9 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	if p.given("decay") {
 		s.decays = p.decay
 	}
+	if s.choosing, err = p.choosingOf(); err != nil {
+		return s, nil, err
+	}
 	set := func(flag string, f func() error) {
 		if err == nil && (pre == nil || p.given(flag)) {
 			err = f()
@@ -284,6 +288,9 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 		if x.given {
 			op.With |= x.with
 		}
+	}
+	if s.choosing != nil && s.choosing.nsa != nil {
+		op.With &^= vkattn.WithLSE // --check wants it where there is one
 	}
 	return s, pre, nil
 }
