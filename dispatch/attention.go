@@ -92,6 +92,9 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 func (ch *choice) run(r *run, c *call) error {
 	op := ch.op
 	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
+	if c.share > 0 {
+		l.share = c.share
+	}
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
@@ -279,7 +282,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 			}
 		}
 		budget := r.be.budgetFLOPs()
-		g, err := c.cut(at, budget)
+		g, err := c.cut(at, budget/l.share)
 		if err != nil {
 			return err
 		}
@@ -318,7 +321,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 				b[bindOut], b[bindLSE] = partials, partialState
 			}
 			x, y := r.grid(pc.tiles)
-			if err := r.dispatch(pipeline, b, bytesOf(&s), x, y, pc.parts, pc.cost, budget); err != nil {
+			if err := r.dispatch(pipeline, b, bytesOf(&s), x, y, pc.parts, pc.cost*l.share, budget); err != nil {
 				return err
 			}
 			r.report.Slices++

@@ -93,14 +93,15 @@ type layout struct {
 	*geometry
 	q, k, v, out, lse, bias, mask view
 	limit, align                  int64
-	keyLimit                      int64 // of the bindings of k and v
-	allKeys                       bool  // areas show all keys, also those that the masks hide
-	maskHeads, maskBlock          int   // heads that the mask has, and keys that one of its bytes is for
+	keyLimit                      int64   // of the bindings of k and v
+	allKeys                       bool    // areas show all keys, also those that the masks hide
+	share                         float64 // of the predicted work that is done, see call
+	maskHeads, maskBlock          int     // heads that the mask has, and keys that one of its bytes is for
 }
 
 func newLayout(g *geometry, limits *vk.Limits) *layout {
 	limit := int64(min(limits.MaxStorageBufferRange, 1<<62))
-	return &layout{geometry: g, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
+	return &layout{geometry: g, share: 1, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 }
 
 // texels tightens the limits to those of texel buffers of four floats, which k and v are bound as.

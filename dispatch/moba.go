@@ -30,10 +30,19 @@ func needsChooser(caps *vk.Caps) string {
 	return ""
 }
 
+func selectKeys(caps *vk.Caps, names ...string) []pipelineKey {
+	var keys []pipelineKey
+	for _, name := range names {
+		keys = append(keys, selectKeyOf(caps, name))
+	}
+	return keys
+}
+
 // mobaChoice is the planner's decision for one MoBA on one device.
 type mobaChoice struct {
 	op    vkattn.MoBA // canonical
 	inner *choice     // attention over what the rows chose, or over all
+	own   []pipelineKey
 }
 
 // chooseMoBA is choose for MoBA.
@@ -50,7 +59,7 @@ func (p *planner) chooseMoBA(caps *vk.Caps, op vkattn.MoBA, kernel string, disab
 	if err != nil {
 		return nil, err
 	}
-	return &mobaChoice{op, c}, nil
+	return &mobaChoice{op, c, selectKeys(caps, selectPool, selectScores, selectTop)}, nil
 }
 
 // Op is what is computed, in canonical form.
@@ -85,7 +94,7 @@ func (ch *mobaChoice) pipelineKeys() []pipelineKey {
 	if ch.op.All() {
 		return ch.inner.pipelineKeys()
 	}
-	return append(ch.inner.pipelineKeys(), selectKey(selectPool), selectKey(selectScores), selectKey(selectTop))
+	return append(ch.inner.pipelineKeys(), ch.own...)
 }
 
 func (ch *mobaChoice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
@@ -137,7 +146,7 @@ func (ch *mobaChoice) run(r *run, c *call) error {
 		if err := st.top(scores, words, op.HeadsQ, lo, rows, blocks, ch.op.Block, ch.op.TopK, 0, 0); err != nil {
 			return err
 		}
-		part := &call{plan: c.plan}
+		part := &call{plan: c.plan, share: chosenShare(ch.inner, ch.op.TopK, ch.op.Block, sk)}
 		part.args, part.seqs = sparse.Rows(st.args, c.seqs, lo, lo+rows)
 		part.args.Mask = maskOf(st.asTensor(words, vkattn.Float32, batch, op.HeadsQ, rows), blocks)
 		if err := ch.inner.run(r, part); err != nil {
@@ -145,6 +154,15 @@ func (ch *mobaChoice) run(r *run, c *call) error {
 		}
 	}
 	return st.home()
+}
+
+// chosenShare is about the share of causal attention's key tiles that a tile of rows visits when each of them chose top
+// blocks for itself: at most all of theirs together.
+func chosenShare(c *choice, top, block, keys int) float64 {
+	if c.standard {
+		return 1
+	}
+	return min(1, 2*float64(c.tileRows())*float64(top)*float64(block+keyTile)/float64(max(keys, 1)))
 }
 
 // maskOf is a tensor of words as bytes, one for each block.

@@ -12,6 +12,7 @@ import (
 type nsaChoice struct {
 	op                           vkattn.NSA // canonical
 	compressed, selected, window *choice
+	own                          []pipelineKey
 }
 
 // chooseNSA is choose for NSA.
@@ -20,7 +21,7 @@ func (p *planner) chooseNSA(caps *vk.Caps, op vkattn.NSA, kernel string, disable
 	if why := needsChooser(caps); why != "" {
 		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectScores, Reason: why}}}
 	}
-	ch := &nsaChoice{op: op}
+	ch := &nsaChoice{op: op, own: selectKeys(caps, selectPool, selectScores, selectTop, selectGate)}
 	compressed, selected, window := sparse.Branches(op)
 	for _, b := range []struct {
 		op vkattn.Attention
@@ -69,7 +70,7 @@ func (ch *nsaChoice) rowBytes(batch, keys int) float64 {
 
 func (ch *nsaChoice) pipelineKeys() []pipelineKey {
 	keys := append(ch.compressed.pipelineKeys(), ch.selected.pipelineKeys()...)
-	return append(append(keys, ch.window.pipelineKeys()...), selectKey(selectPool), selectKey(selectScores), selectKey(selectTop), selectKey(selectGate))
+	return append(append(keys, ch.window.pipelineKeys()...), ch.own...)
 }
 
 func (ch *nsaChoice) check(args *vkattn.Args) ([]vkattn.Sequence, error) { return ch.op.Check(args) }
@@ -165,7 +166,7 @@ func (p *nsaCall) part(lo, rows int) error {
 	selected := args
 	selected.Out = branch(p.second)
 	selected.Mask = maskOf(p.asTensor(p.mask, vkattn.Float32, batch, op.HeadsK, rows), max(p.blocks, 1))
-	if err := p.ch.selected.run(p.r, &call{plan: p.plan, args: selected, seqs: seqs}); err != nil {
+	if err := p.ch.selected.run(p.r, &call{plan: p.plan, args: selected, seqs: seqs, share: chosenShare(p.ch.selected, n.TopN, n.Select, p.args.K.Shape[2])}); err != nil {
 		return err
 	}
 	if err := p.ch.window.run(p.r, &call{plan: p.plan, args: args, seqs: sparse.Windowed(seqs, sparse.Window(*n))}); err != nil {

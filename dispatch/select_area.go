@@ -75,7 +75,7 @@ func (j *selectJob) run(whole selectArea) error {
 	j.limit, j.align = int64(min(limits.MaxStorageBufferRange, 1<<62)), max(16, int64(limits.MinStorageBufferOffsetAlignment))
 	j.budget = j.r.be.budgetFLOPs()
 	var err error
-	if j.pipeline, err = j.r.be.pipeline(selectKey(j.name)); err != nil {
+	if j.pipeline, err = j.r.be.pipeline(selectKeyOf(&j.r.be.caps, j.name)); err != nil {
 		return err
 	}
 	return j.cut(whole)

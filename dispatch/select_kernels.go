@@ -71,13 +71,25 @@ type gateSlice struct {
 	CBase, SBase, GateBase, OutBase        uint32
 }
 
-// selectKey is one of the kernels: they have nothing to specialise.
-type selectKey string
+// selectKey is one of the kernels. Its workgroup is all that there is to specialise.
+type selectKey struct {
+	name  string
+	lanes uint32
+}
+
+// selectKeyOf is the key of a kernel on a device. On a software driver a workgroup is one core's work, and a barrier
+// between more lanes than run at once costs it dear: top takes 8.
+func selectKeyOf(caps *vk.Caps, name string) selectKey {
+	if name == selectTop && caps.DeviceType == "cpu" {
+		return selectKey{name, 8}
+	}
+	return selectKey{name, selectLanes}
+}
 
 func (k selectKey) pipelineSpec() vk.PipelineSpec {
 	push := map[string]uintptr{selectPool: unsafe.Sizeof(poolSlice{}), selectScores: unsafe.Sizeof(scoresSlice{}),
-		selectTop: unsafe.Sizeof(topSlice{}), selectGate: unsafe.Sizeof(gateSlice{})}[string(k)]
-	return vk.PipelineSpec{Name: string(k), Spec: []vk.SpecConstant{{ID: 0, Value: selectLanes}}, PushBytes: int(push)}
+		selectTop: unsafe.Sizeof(topSlice{}), selectGate: unsafe.Sizeof(gateSlice{})}[k.name]
+	return vk.PipelineSpec{Name: k.name, Spec: []vk.SpecConstant{{ID: 0, Value: k.lanes}}, PushBytes: int(push)}
 }
 
 // chooser is a call whose rows choose blocks of keys, on the device.

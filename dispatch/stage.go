@@ -15,6 +15,9 @@ type call struct {
 	plan *Plan
 	args vkattn.Args
 	seqs []vkattn.Sequence
+	// share is about what is left of the key tiles by a choice that lies on the device, at most 1; 0: all. It keeps what the
+	// call costs, and what the backend learns from it, near the truth.
+	share float64
 }
 
 // memories lists the device allocations that a call uses.

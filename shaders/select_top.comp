@@ -9,9 +9,12 @@
 //
 // in [B,H,Sq,inputs], keys [B,H,Sq,blocks], scratch, mask [B,H,Sq,blocks in words of four], rows any stride apart. One workgroup
 // has one row; in y are heads, in z sequences. The threshold is found bit by bit: of the scores as numbers that sort like
-// them, then of the index among equals. Shared memory: three counters.
+// them, then of the index among equals. Of a few blocks, each counts those before it.
+// Shared memory: three counters.
 
 layout(local_size_x_id = 0) in;
+
+const uint RANKED = 64u;        // so few blocks are each counted against all others
 
 layout(push_constant) uniform Slice {
     uint rows;              // of the area; 0: nothing to do
@@ -117,9 +120,10 @@ void main() {
 
     // Chosen are scores above the threshold, and those equal to it before an index.
     uint threshold = 0u, before = 0u;
+    bool ranked = others > left && left != 0u && end <= RANKED;
     if (left == 0u) {
         threshold = 0xffffffffu;
-    } else if (others > left) {
+    } else if (others > left && !ranked) {
         for (uint bit = 0x80000000u; bit != 0u; bit >>= 1) {
             uint some = 0u;
             for (uint n = gl_LocalInvocationID.x; n < end; n += gl_WorkGroupSize.x) {
@@ -160,6 +164,14 @@ void main() {
             if (n < end && !keep) {
                 uint key = keys_data[keys_row + n];
                 keep = key > threshold || key == threshold && n < before;
+                if (ranked) {
+                    uint ahead = 0u;
+                    for (uint m = 0u; m < end; m++) {
+                        uint other = keys_data[keys_row + m];
+                        ahead += other > key || other == key && m < n ? 1u : 0u;
+                    }
+                    keep = ahead < left;
+                }
             }
             bytes |= keep ? 1u << (8u * b) : 0u;
         }
