@@ -118,3 +118,46 @@ func TestChoosingWork(t *testing.T) {
 		}
 	}
 }
+
+// FuzzChoosing: whatever an op and its arguments are, there is an answer or a typed error.
+func FuzzChoosing(f *testing.F) {
+	for i := range 200 {
+		seed := make([]byte, 400)
+		for k := range seed {
+			seed[k] = byte((k*(2*i+1) + i*i) >> (i % 3))
+		}
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		src := &fuzzSource{data: data}
+		a := src.op()
+		if src.upTo(7) > 0 { // most of them, what the ops take
+			a.Causal, a.Packed, a.TotalQ, a.TotalK = true, false, 0, 0
+			a.With &= WithKeyLengths
+			a.HeadsV, a.Softcap, a.Window, a.Chunk = a.HeadsK, 0, Window{}, 0
+		}
+		stride := src.upTo(4)
+		ops := []interface {
+			Op
+			Check(*Args) ([]Sequence, error)
+			Work(*Args, []Sequence) Work
+		}{MoBA{a, src.upTo(20), src.upTo(5)}, NSA{a, stride * src.upTo(4), stride, stride * src.upTo(3), src.upTo(5), src.upTo(9) - 1}}
+		args := src.args(a)
+		for _, op := range ops {
+			if _, ok := op.(NSA); ok {
+				args.Gates = src.tensor([4]int{args.Q.Shape[0], a.HeadsQ, args.Q.Shape[2], 3}, Float32)
+			}
+			_ = op.String()
+			valid := op.Validate()
+			seqs, err := op.Check(&args)
+			if err != nil && !errors.Is(err, ErrInvalid) || valid != nil && err == nil {
+				t.Errorf("%v: Validate %v, Check %v", op, valid, err)
+			}
+			if err == nil && len(seqs) < 1<<10 && args.Q.Shape[2] < 1<<16 {
+				if w := op.Work(&args, seqs); w.Pairs < 0 || math.IsNaN(w.FLOPs) {
+					t.Errorf("%v: %+v", op, w)
+				}
+			}
+		}
+	})
+}

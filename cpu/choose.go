@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/vkattn/vkattn"
 	"gonum.org/v1/gonum/blas"
@@ -15,7 +14,19 @@ const choiceBytes = 64 << 20
 // choiceRows is how many rows go at once, each of which takes so many bytes, of rows. Parts begin at multiples of 256
 // rows, so that the tiles of a large call are those of a small one.
 func choiceRows(rows int, rowBytes float64) int {
-	return min(rows, max(256, int(min(choiceBytes/max(rowBytes, 1), 1<<30))/256*256))
+	n := max(1, int(min(choiceBytes/max(rowBytes, 1), 1<<30)))
+	if n > 256 {
+		n = n / 256 * 256
+	}
+	return min(rows, n)
+}
+
+// tooMuch refuses what no machine has room for, so that a short tensor that is broadcast to a long one cannot ask for it.
+func tooMuch(what string, bytes float64) error {
+	if bytes > 1<<38 {
+		return fmt.Errorf("%w: %s take %g bytes", vkattn.ErrOutOfMemory, what, bytes)
+	}
+	return nil
 }
 
 // pooled is a tensor of means over blocks of keys, [B, heads, blocks, columns] and contiguous.
@@ -27,8 +38,8 @@ type pooled struct {
 // newPooled makes room for blocks means of each head of t.
 func newPooled(t vkattn.Tensor, blocks int) (pooled, error) {
 	n := float64(t.Shape[0]) * float64(t.Shape[1]) * float64(blocks) * float64(t.Shape[3])
-	if n > math.MaxInt/8 {
-		return pooled{}, fmt.Errorf("%w: %g numbers for the means of blocks", vkattn.ErrOutOfMemory, n)
+	if err := tooMuch("the means of blocks", 4*n); err != nil {
+		return pooled{}, err
 	}
 	p := pooled{data: make([]float32, int(n))}
 	p.Tensor = vkattn.BHSD(vkattn.Float32s(p.data), t.Shape[0], t.Shape[1], blocks, t.Shape[3])

@@ -76,6 +76,9 @@ func (m *mobaCall) run(ctx context.Context, b *Backend) (splits int, err error) 
 		return 0, err
 	}
 	step := choiceRows(sq, float64(a.Q.Shape[0])*float64(m.op.Attention.HeadsQ)*float64(blocks))
+	if err := tooMuch("the choice of a row", float64(a.Q.Shape[0])*float64(m.op.Attention.HeadsQ)*float64(step)*float64(blocks)); err != nil {
+		return 0, err
+	}
 	mask := make([]byte, a.Q.Shape[0]*m.op.Attention.HeadsQ*step*blocks)
 	for lo := 0; lo < sq; lo += step {
 		part := *m.c

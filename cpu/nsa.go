@@ -89,7 +89,11 @@ func (n *nsaCall) run(ctx context.Context, b *Backend) (splits int, err error) {
 		}
 	}
 	blocks := (sk + n.op.Select - 1) / n.op.Select
-	step := choiceRows(sq, float64(batch)*(float64(op.HeadsQ)*float64(2*op.ValueDim+1)*4+float64(op.HeadsK)*float64(blocks)))
+	rowBytes := float64(batch) * (float64(op.HeadsQ)*float64(2*op.ValueDim+1)*4 + float64(op.HeadsK)*float64(blocks))
+	step := choiceRows(sq, rowBytes)
+	if err := tooMuch("the branches of a row", float64(step)*rowBytes); err != nil {
+		return 0, err
+	}
 	for lo := 0; lo < sq; lo += step {
 		args, seqs := sparse.Rows(*a, n.seqs, lo, min(lo+step, sq))
 		p := nsaPart{nsaCall: n, args: args, seqs: seqs, keys: &keys, values: &values, blocks: blocks}

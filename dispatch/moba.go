@@ -15,7 +15,11 @@ const choiceBytes = 64 << 20
 // choiceRows is how many rows go at once, of each of which so many bytes are kept. Parts begin at multiples of 256 rows, so
 // that the tiles of a large call are those of a small one.
 func choiceRows(rows int, rowBytes float64) int {
-	return min(rows, max(256, int(min(choiceBytes/max(rowBytes, 1), 1<<30))/256*256))
+	n := max(1, int(min(choiceBytes/max(rowBytes, 1), 1<<30)))
+	if n > 256 {
+		n = n / 256 * 256
+	}
+	return min(rows, n)
 }
 
 // needsChooser says why a device cannot run the kernels of select_*.comp, or "".
