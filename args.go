@@ -21,7 +21,7 @@ type Args struct {
 	LSE Tensor // [B, HeadsQ, Sq, 1] float32: natural logarithm of the denominator, sink included
 
 	Bias       Tensor // [B, HeadsQ, Sq, Sk] float32, strides of 0 broadcast
-	Mask       Tensor // [B, HeadsQ, Sq, Sk] Bool, strides of 0 broadcast
+	Mask       Tensor // [B, HeadsQ, Sq, Sk] Bool, with MaskBlock [.., ceil(Sk/MaskBlock)], strides of 0 broadcast
 	Tree       Tensor // [B, 1, Sq, Sk] Bool, strides of 0 broadcast
 	Slopes     Tensor // [B, HeadsQ, 1, 1] float32
 	SinkLogits Tensor // [B, HeadsQ, 1, 1] float32
@@ -38,6 +38,8 @@ type Args struct {
 	Global         []int32    // absolute positions of global tokens, ascending
 	Blocks         *BlockMask // over the Sq x Sk grid (packed: of SeqQ x SeqK, the capacities)
 	QBase, KBase   int        // added to every i and j: the position of row 0 and key 0 in a longer sequence
+
+	Gates Tensor // of NSA alone: [B, HeadsQ, Sq, 3] float32
 
 	// Of Linear alone, all float32; see its Check.
 	Decay      Tensor // natural logarithms g, at most 0 to be stable; shape by Linear.Decay
@@ -98,6 +100,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 	perHead := [4]int{scoreB, a.HeadsQ, 1, 1}
 	relative := [4]int{scoreB, a.HeadsQ, 1, args.Relative.Shape[3] | 1} // an odd number of distances
 	score := [4]int{scoreB, a.HeadsQ, scoreQ, scoreK}
+	mask := [4]int{scoreB, a.HeadsQ, scoreQ, ceilDiv(scoreK, max(a.MaskBlock, 1))}
 	tree := [4]int{scoreB, 1, scoreQ, scoreK}
 	for _, t := range []struct {
 		name  string
@@ -113,7 +116,7 @@ func (a Attention) Check(args *Args) ([]Sequence, error) {
 		{"Out", &args.Out, a.TypeOut, [4]int{batch, a.HeadsQ, sq, a.ValueDim}, true, true},
 		{"LSE", &args.LSE, Float32, [4]int{batch, a.HeadsQ, sq, 1}, true, a.With.Has(WithLSE)},
 		{"Bias", &args.Bias, Float32, score, false, a.With.Has(WithBias)},
-		{"Mask", &args.Mask, Bool, score, false, a.With.Has(WithMask)},
+		{"Mask", &args.Mask, Bool, mask, false, a.With.Has(WithMask)},
 		{"Tree", &args.Tree, Bool, tree, false, a.With.Has(WithTree)},
 		{"Slopes", &args.Slopes, Float32, perHead, false, a.With.Has(WithALiBi)},
 		{"SinkLogits", &args.SinkLogits, Float32, perHead, false, a.With.Has(WithSinkLogits)},
@@ -290,9 +293,10 @@ func (a Attention) checkLists(args *Args, n int) error {
 func (a Attention) checkFullBlocks(args *Args, seqs []Sequence) error {
 	m := args.Blocks
 	for _, t := range []struct {
-		name string
-		t    Tensor
-	}{{"Mask", args.Mask}, {"Tree", args.Tree}} {
+		name   string
+		t      Tensor
+		column func(j int) int
+	}{{"Mask", args.Mask, a.MaskColumn}, {"Tree", args.Tree, func(j int) int { return j }}} {
 		host, ok := t.t.Mem.(*Host)
 		if !ok {
 			continue
@@ -311,7 +315,7 @@ func (a Attention) checkFullBlocks(args *Args, seqs []Sequence) error {
 						}
 						for i := r * m.BlockQ; i < min((r+1)*m.BlockQ, s.Sq); i++ {
 							for j := int(key) * m.BlockK; j < min((int(key)+1)*m.BlockK, s.Sk); j++ {
-								if bytes[t.t.Index(s.Index, min(h, t.t.Shape[1]-1), i, j)] == 0 {
+								if bytes[t.t.Index(s.Index, min(h, t.t.Shape[1]-1), i, t.column(j))] == 0 {
 									return &ArgError{"Blocks", fmt.Sprintf("block (%d, %d) of head %d is listed as full, but %s hides row %d, key %d", r, key, h, t.name, i, j)}
 								}
 							}
@@ -347,7 +351,8 @@ func checkOverlap(args *Args) error {
 
 // unused makes sure that a call carries nothing that only other ops take: it would be ignored.
 func (a *Args) unused(op string) error {
-	attention, linear, rope := op == "attention", op == "linear", op == "rope"
+	linear, rope, nsa := op == "linear", op == "rope", op == "nsa"
+	attention := !linear && !rope
 	sequences := attention || linear
 	for _, f := range []struct {
 		name         string
@@ -364,6 +369,8 @@ func (a *Args) unused(op string) error {
 		{"Offset", a.Offset != nil, attention}, {"Prefix", a.Prefix != nil, attention},
 		{"Global", a.Global != nil, attention}, {"Blocks", a.Blocks != nil, attention},
 		{"QBase", a.QBase != 0, attention}, {"KBase", a.KBase != 0, attention},
+
+		{"Gates", a.Gates.Given(), nsa},
 
 		{"Projection", a.Projection.Given(), linear}, {"Decay", a.Decay.Given(), linear}, {"Beta", a.Beta.Given(), linear},
 		{"StateIn", a.StateIn.Given(), linear}, {"StateOut", a.StateOut.Given(), linear},

@@ -85,13 +85,13 @@ func (f *fuzzSource) op() Attention {
 	a := Attention{Batch: f.upTo(4), HeadsK: 1 + f.upTo(3), SeqQ: f.upTo(20), SeqK: f.upTo(20), HeadDim: 1 + f.upTo(8), ValueDim: f.upTo(8),
 		HeadMap: HeadMap(f.upTo(1)), Packed: f.bool(), Scale: Number{f.bool(), float64(f.byte()) / 8}, Softcap: float64(f.upTo(3)),
 		Causal: f.bool(), Align: Align(f.upTo(2)), Window: Window{Bound{f.bool(), f.upTo(9) - 2}, Bound{f.bool(), f.upTo(9) - 2}},
-		Chunk: f.upTo(9), SinkTokens: f.upTo(3), With: With(f.byte()) | With(f.byte()%4)<<8}
+		Chunk: f.upTo(9), SinkTokens: f.upTo(3), MaskBlock: f.upTo(5), With: With(f.byte()) | With(f.byte()%4)<<8}
 	a.HeadsQ = a.HeadsK * (1 + f.upTo(3))
 	if a.Packed {
 		a.TotalQ, a.TotalK, a.With = f.upTo(40), f.upTo(40), a.With&^WithKeyLengths
 	}
 	ints := []*int{&a.Batch, &a.HeadsQ, &a.HeadsK, &a.HeadsV, &a.SeqQ, &a.SeqK, &a.TotalQ, &a.TotalK, &a.HeadDim, &a.ValueDim,
-		&a.Window.Left.N, &a.Window.Right.N, &a.Chunk, &a.SinkTokens}
+		&a.Window.Left.N, &a.Window.Right.N, &a.Chunk, &a.SinkTokens, &a.MaskBlock}
 	for range max(0, f.upTo(7)-4) {
 		switch k := f.upTo(len(ints) + 5); k {
 		case len(ints):
@@ -162,7 +162,9 @@ func (f *fuzzSource) args(a Attention) Args {
 	}
 	give(WithLSE, &args.LSE, [4]int{b, c.HeadsQ, sq, 1}, Float32)
 	give(WithBias, &args.Bias, score, Float32)
-	give(WithMask, &args.Mask, score, Bool)
+	mask := score
+	mask[3] = ceilDiv(mask[3], max(c.MaskBlock, 1))
+	give(WithMask, &args.Mask, mask, Bool)
 	give(WithTree, &args.Tree, [4]int{score[0], 1, score[2], score[3]}, Bool)
 	give(WithALiBi, &args.Slopes, [4]int{1, c.HeadsQ, 1, 1}, Float32)
 	give(WithSinkLogits, &args.SinkLogits, [4]int{score[0], c.HeadsQ, 1, 1}, Float32)

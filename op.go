@@ -8,8 +8,8 @@ import (
 )
 
 // Op says what is computed, without data. The implementations are small comparable structs: they are
-// the key of a plan, the name of a benchmark, a JSON record and part of every error text: Attention, Linear
-// and Rope. AttentionGrad is reserved.
+// the key of a plan, the name of a benchmark, a JSON record and part of every error text: Attention, MoBA, NSA,
+// Linear and Rope. AttentionGrad is reserved.
 type Op interface {
 	// Validate finds everything that is wrong with the op whatever the backend.
 	Validate() error
@@ -147,6 +147,9 @@ type Attention struct {
 	Window     Window `json:"window"`
 	Chunk      int    `json:"chunk"`       // > 0: keep j of the same chunk, floor((i+off)/Chunk) == floor(j/Chunk)
 	SinkTokens int    `json:"sink_tokens"` // the window keeps j < SinkTokens
+	// MaskBlock > 1: an element of Args.Mask is for so many keys that follow each other, key j has element j/MaskBlock of its
+	// row: rows that each choose blocks of keys for themselves. 0 and 1: an element for each key.
+	MaskBlock int `json:"mask_block"`
 
 	DescaleBlock int `json:"descale_block"` // > 0: each so many tokens of a sequence have their own descale factors. 0: one for all
 
@@ -192,6 +195,9 @@ func (a Attention) Canonical() Attention {
 	if a.With&(WithDescaleQ|WithDescaleK|WithDescaleV) == 0 {
 		a.DescaleBlock = 0
 	}
+	if a.MaskBlock == 1 || !a.With.Has(WithMask) {
+		a.MaskBlock = 0
+	}
 	return a
 }
 
@@ -208,6 +214,7 @@ func (a Attention) Validate() error {
 		return err
 	}
 	if err := cmp.Or(inRange("Chunk", a.Chunk, 0, MaxSequence), inRange("SinkTokens", a.SinkTokens, 0, MaxSequence),
+		inRange("MaskBlock", a.MaskBlock, 0, MaxSequence),
 		inRange("DescaleBlock", a.DescaleBlock, 0, MaxSequence)); err != nil {
 		return err
 	}
@@ -323,8 +330,14 @@ func (a Attention) String() string {
 	if c.With != 0 {
 		fmt.Fprintf(&b, " +%s", c.With)
 	}
+	if c.MaskBlock > 0 {
+		fmt.Fprintf(&b, " maskblock%d", c.MaskBlock)
+	}
 	return b.String()
 }
+
+// MaskColumn is the element of a row of Args.Mask that hides or shows key j.
+func (a Attention) MaskColumn(j int) int { return j / max(a.MaskBlock, 1) }
 
 func (b Bound) String() string {
 	if !b.Set {

@@ -128,7 +128,7 @@ func (a Attention) pairs(args *Args, s *Sequence) (n int64, exact bool) {
 			}
 			for _, sp := range spans {
 				for j := sp.Lo; j < sp.Hi; j++ {
-					if maskOK && maskBytes[mask.Index(s.Index, h, i, j)] == 0 ||
+					if maskOK && maskBytes[mask.Index(s.Index, h, i, a.MaskColumn(j))] == 0 ||
 						treeOK && treeBytes[tree.Index(s.Index, 0, i, j)] == 0 ||
 						relativeOK && byDistance[relative.HeadIndex(s.Index, h)+RelativeIndex(j-i-s.Rel, relative.Shape[3]/2)] == negInf ||
 						biasOK && biases[bias.Index(s.Index, h, i, j)] == negInf ||

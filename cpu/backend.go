@@ -19,7 +19,7 @@ type Config struct {
 }
 
 // Backend is the float32 CPU backend. It implements vkattn.Backend: any D and Dv, all masks and extras of
-// Attention, all of Linear, float32 tensors in host memory. Other types and other ops are refused by Supports.
+// Attention, all of MoBA, NSA, Linear and Rope, float32 tensors in host memory. Other types and other ops are refused by Supports.
 //
 // It is exact pair by pair: a key that a row does not see cannot reach it, whatever the key's row holds,
 // and a NaN that a row sees does. Batches run one after the other, each call on all workers.
@@ -60,7 +60,7 @@ func start(config Config, newKernel func() kernel) *Backend {
 // Info names the CPU.
 func (b *Backend) Info() vkattn.Info { return b.info }
 
-// Supports returns nil for a valid Attention or Linear of float32 tensors. It returns *vkattn.ShapeError or
+// Supports returns nil for a valid op of float32 tensors. It returns *vkattn.ShapeError or
 // *vkattn.ArgError for an invalid op, and *vkattn.UnsupportedError for another type or op.
 func (b *Backend) Supports(op vkattn.Op) error {
 	_, err := operationOf(op)

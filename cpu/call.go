@@ -51,12 +51,21 @@ func headGroups(op vkattn.Attention) [][]int {
 	return groups
 }
 
+// maskAt is where the mask has a column of row i of head h. A mask of fewer heads than the queries have is shared as keys are.
+func (c *call) maskAt(s *vkattn.Sequence, h, i, column int) int {
+	t := &c.args.Mask
+	if n := t.Shape[1]; n != c.op.HeadsQ {
+		h = c.op.HeadMap.Map(h, c.op.HeadsQ, n)
+	}
+	return t.Index(s.Index, h, i, column)
+}
+
 // sees reports whether row i of head h sees key j, all masks taken together. It is for the few places
 // that ask about single pairs; tiles are masked row by row.
 func (c *call) sees(s *vkattn.Sequence, h, i, j int) bool {
 	a := &c.args
 	return s.Visible(i, j) &&
-		(c.mask == nil || c.mask[a.Mask.Index(s.Index, h, i, j)] != 0) &&
+		(c.mask == nil || c.mask[c.maskAt(s, h, i, c.op.MaskColumn(j))] != 0) &&
 		(c.tree == nil || c.tree[a.Tree.Index(s.Index, 0, i, j)] != 0) &&
 		(c.bias == nil || c.bias[a.Bias.Index(s.Index, h, i, j)] != negInf) &&
 		(c.relative == nil || c.relative[a.Relative.HeadIndex(s.Index, h)+vkattn.RelativeIndex(j-i-s.Rel, a.Relative.Shape[3]/2)] != negInf) &&

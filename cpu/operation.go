@@ -52,6 +52,16 @@ func operationOf(op vkattn.Op) (operation, error) {
 			return nil, err
 		}
 		return newLinear(a), nil
+	case vkattn.MoBA:
+		if err := onlyFloat32(op, mobaName, a.Attention.TypeQ, a.Attention.TypeK, a.Attention.TypeV, a.Attention.TypeOut); err != nil {
+			return nil, err
+		}
+		return newMoBA(a), nil
+	case vkattn.NSA:
+		if err := onlyFloat32(op, nsaName, a.Attention.TypeQ, a.Attention.TypeK, a.Attention.TypeV, a.Attention.TypeOut); err != nil {
+			return nil, err
+		}
+		return newNSA(a), nil
 	case vkattn.Rope:
 		for name, t := range map[string]vkattn.Type{"TypeQ": a.TypeQ, "TypeOut": a.TypeOut} {
 			if t != vkattn.Float32 {

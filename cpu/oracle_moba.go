@@ -22,6 +22,9 @@ type MoBAResult struct {
 	Result
 	// Choice is [B, HeadsQ, Sq, TopK]: the blocks of each row, ascending, and behind them -1.
 	Choice []int32
+	// Margin is [B, HeadsQ, Sq]: how much the gates of a chosen past block and of one that is not differ at least, over the
+	// largest of the row's; +Inf where there are not both. In float32 a row with next to none may choose otherwise.
+	Margin []float64
 }
 
 // Oracle computes mixture of block attention in float64, from its definition. With c the block of row i, which stands at
@@ -46,7 +49,7 @@ func (m MoBA) Oracle(op vkattn.Attention, args *vkattn.Args) (*MoBAResult, error
 		return nil, &vkattn.ShapeError{Arg: "TopK", Got: m.TopK, Want: fmt.Sprintf("at most %d choices for %d rows", math.MaxInt32, n)}
 	}
 	dv := p.op.ValueDim
-	r := &MoBAResult{Result: Result{Out: make([]float64, n*dv), LSE: make([]float64, n)}, Choice: slices.Repeat([]int32{-1}, n*m.TopK)}
+	r := &MoBAResult{Result: Result{Out: make([]float64, n*dv), LSE: make([]float64, n)}, Choice: slices.Repeat([]int32{-1}, n*m.TopK), Margin: make([]float64, n)}
 	for _, s := range p.seqs {
 		for h := range p.op.HeadsQ {
 			means := blockMeans(p, s, h, m.Block)
@@ -62,6 +65,7 @@ func (m MoBA) Oracle(op vkattn.Attention, args *vkattn.Args) (*MoBAResult, error
 					forced = []int{own}
 				}
 				chosen := topBlocks(gates, forced, m.TopK)
+				r.Margin[at] = margin(gates, chosen, forced)
 				for n, b := range chosen {
 					r.Choice[at*m.TopK+n] = int32(b)
 				}
@@ -145,6 +149,24 @@ func topBlocks(scores []float64, forced []int, n int) []int {
 	chosen = append(chosen, others[:min(n-len(chosen), len(others))]...)
 	slices.Sort(chosen)
 	return chosen
+}
+
+// margin is the smallest difference between the scores of a chosen block and of one that is not, over the largest score.
+func margin(scores []float64, chosen, forced []int) float64 {
+	last, first, largest := math.Inf(1), minusInf, 0.0
+	for b, x := range scores {
+		largest = max(largest, math.Abs(x))
+		switch {
+		case !slices.Contains(chosen, b):
+			first = max(first, x)
+		case !slices.Contains(forced, b):
+			last = min(last, x)
+		}
+	}
+	if math.IsInf(last, 0) || math.IsInf(first, 0) {
+		return math.Inf(1)
+	}
+	return (last - first) / max(largest, math.SmallestNonzeroFloat64)
 }
 
 func btoi(b bool) int {

@@ -27,6 +27,8 @@ type NSAResult struct {
 	Out []float64 // [B, HeadsQ, Sq, ValueDim]
 	// Choice is [B, HeadsK, Sq, TopN]: the selected blocks of each row and group, ascending, and behind them -1.
 	Choice []int32
+	// Margin is [B, HeadsK, Sq], as of MoBAResult.
+	Margin []float64
 }
 
 // Oracle computes native sparse attention in float64, from its definition. With t = i+off the position of row i,
@@ -61,7 +63,8 @@ func (a NSA) Oracle(op vkattn.Attention, args *vkattn.Args, g NSAGates) (*NSARes
 		return nil, &vkattn.ShapeError{Arg: "TopN", Got: a.TopN, Want: fmt.Sprintf("at most %d choices for %d rows", math.MaxInt32, n)}
 	}
 	groups := p.op.HeadsK
-	r := &NSAResult{Out: make([]float64, n*dv), Choice: slices.Repeat([]int32{-1}, len(p.seqs)*groups*sq*a.TopN)}
+	r := &NSAResult{Out: make([]float64, n*dv), Choice: slices.Repeat([]int32{-1}, len(p.seqs)*groups*sq*a.TopN),
+		Margin: make([]float64, len(p.seqs)*groups*sq)}
 	for _, s := range p.seqs {
 		for group := range groups {
 			var members []int
@@ -79,7 +82,8 @@ func (a NSA) Oracle(op vkattn.Attention, args *vkattn.Args, g NSAGates) (*NSARes
 					floats.Add(total, a.scores(a.compressed(p, s, h, i, K, V, out), len(total)))
 					floats.AddScaled(r.Out[at*dv:(at+1)*dv], g.Compress[at], out)
 				}
-				chosen := a.choose(total, i+s.off)
+				chosen, margin := a.choose(total, i+s.off)
+				r.Margin[(s.batch*groups+group)*sq+i] = margin
 				for n, b := range chosen {
 					r.Choice[((s.batch*groups+group)*sq+i)*a.TopN+n] = int32(b)
 				}
@@ -172,10 +176,10 @@ func (a NSA) scores(weights []float64, n int) []float64 {
 	return out
 }
 
-// choose are the selected blocks of a row at position t.
-func (a NSA) choose(scores []float64, t int) []int {
+// choose are the selected blocks of a row at position t, and its margin.
+func (a NSA) choose(scores []float64, t int) ([]int, float64) {
 	if t < 0 {
-		return nil
+		return nil, math.Inf(1)
 	}
 	own := min(t/a.Select, len(scores))
 	var forced []int
@@ -184,5 +188,7 @@ func (a NSA) choose(scores []float64, t int) []int {
 			forced = append(forced, b)
 		}
 	}
-	return topBlocks(scores[:min(own+1, len(scores))], forced, a.TopN)
+	scores = scores[:min(own+1, len(scores))]
+	chosen := topBlocks(scores, forced, a.TopN)
+	return chosen, margin(scores, chosen, forced)
 }

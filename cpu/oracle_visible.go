@@ -12,7 +12,11 @@ func (p *problem) visible(s sequence, h, i, j int) bool {
 	if !inside {
 		return false
 	}
-	boolean := !a.Mask.Given() || p.read(a.Mask, a.Mask.Index(s.index, h, i, j)) != 0
+	column := j
+	if op.MaskBlock > 1 {
+		column = j / op.MaskBlock
+	}
+	boolean := !a.Mask.Given() || p.read(a.Mask, a.Mask.Index(s.index, h, i, column)) != 0
 	tree := !a.Tree.Given() || p.read(a.Tree, a.Tree.Index(s.index, 0, i, j)) != 0
 	bias := !a.Bias.Given() || p.read(a.Bias, a.Bias.Index(s.index, h, i, j)) != minusInf
 	bias = bias && (!a.Relative.Given() || p.byDistance(s, h, i, j) != minusInf)

@@ -11,8 +11,46 @@ type keyRange struct {
 	block  int
 }
 
+// shortBlock is the block of keys of a mask from which on tiles that no row of a unit chose are skipped.
+const shortBlock = 32
+
 // nearKeys is the widest gap between two ranges that is cheaper to score and hide than to skip.
 const nearKeys = 8
+
+// chosenKeys appends to dst what is left of spans where a mask by blocks of keys hides the others from all rows of u. What
+// the mask says about keys that a row cannot see is not looked at.
+func (w *worker) chosenKeys(dst, spans []vkattn.Span, c *call, u *unit) []vkattn.Span {
+	block := c.op.MaskBlock
+	any := func(b, lo, hi int) bool {
+		for i := u.i0; i < u.i1; i++ {
+			if !w.rows[i-u.i0].seesSome(u.seq, i, lo, hi) {
+				continue
+			}
+			for _, h := range u.heads {
+				if c.mask[c.maskAt(u.seq, h, i, b)] != 0 {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	base := len(dst)
+	for _, sp := range spans {
+		for lo, hi := sp.Lo, 0; lo < sp.Hi; lo = hi {
+			b := lo / block
+			hi = min((b+1)*block, sp.Hi)
+			if !any(b, lo, hi) {
+				continue
+			}
+			if n := len(dst); n > base && dst[n-1].Hi == lo {
+				dst[n-1].Hi = hi
+			} else {
+				dst = append(dst, vkattn.Span{Lo: lo, Hi: hi})
+			}
+		}
+	}
+	return dst
+}
 
 // keyRanges appends to dst the ranges of keys that rows [i0, i1) of head h visit, ascending, with the
 // tiles that no row sees left out. With a block mask the rows lie in one row block.

@@ -67,8 +67,7 @@ func (c *call) transform(x []float32, s *vkattn.Sequence, v rowKeys, h, i, j0 in
 		return
 	}
 	if c.mask != nil {
-		t := &c.args.Mask
-		keep(x, c.mask[t.Index(s.Index, h, i, j0):], t.Stride[3])
+		c.keepMask(x, s, h, i, j0)
 	}
 	if c.tree != nil {
 		t := &c.args.Tree
@@ -108,6 +107,23 @@ func bias(x, b []float32, stride int) {
 		} else {
 			x[j] += v
 		}
+	}
+}
+
+// keepMask hides the keys from j0 on that the boolean mask hides from row i of head h: those of a byte at once.
+func (c *call) keepMask(x []float32, s *vkattn.Sequence, h, i, j0 int) {
+	t, block := &c.args.Mask, c.op.MaskBlock
+	if block == 0 {
+		keep(x, c.mask[c.maskAt(s, h, i, j0):], t.Stride[3])
+		return
+	}
+	for j := 0; j < len(x); {
+		b := (j0 + j) / block
+		end := min((b+1)*block-j0, len(x))
+		if c.mask[c.maskAt(s, h, i, b)] == 0 {
+			hide(x[j:end])
+		}
+		j = end
 	}
 }
 

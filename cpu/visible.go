@@ -24,6 +24,19 @@ func (w *worker) rowKeys(dst []rowKeys, s *vkattn.Sequence, i0, i1 int) []rowKey
 // sees reports whether the row may see some of keys [j0, j1).
 func (v rowKeys) sees(j0, j1 int) bool { return v.lo < j1 && v.hi > j0 }
 
+// seesSome is sees without doubt: row i does see some of them.
+func (v rowKeys) seesSome(s *vkattn.Sequence, i, j0, j1 int) bool {
+	if !v.holes || !v.sees(j0, j1) {
+		return v.sees(j0, j1)
+	}
+	for j := j0; j < j1; j++ {
+		if s.Visible(i, j) {
+			return true
+		}
+	}
+	return false
+}
+
 // seesAll reports whether the row sees all of keys [j0, j1), or may not.
 func (v rowKeys) seesAll(j0, j1 int) bool { return v.lo <= j0 && v.hi >= j1 && !v.holes }
 

@@ -19,6 +19,7 @@ type worker struct {
 	part, sum state
 	rows      []rowKeys // by row of one head
 	spans     []vkattn.Span
+	chosen    []vkattn.Span // what a mask by blocks leaves of spans
 	ranges    []keyRange
 	bad       []int // keys of the tile whose values are not finite
 }
@@ -73,7 +74,12 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 // find sets the ranges of keys that the unit visits.
 func (w *worker) find(c *call, u *unit) {
 	w.spans = u.seq.Spans(w.spans[:0], u.i0, u.i1)
-	w.ranges = c.keyRanges(w.ranges[:0], w.spans, u.seq, u.heads[0], u.i0)
+	spans := w.spans
+	if c.op.MaskBlock >= shortBlock && c.args.Blocks == nil {
+		w.chosen = w.chosenKeys(w.chosen[:0], spans, c, u)
+		spans = w.chosen
+	}
+	w.ranges = c.keyRanges(w.ranges[:0], spans, u.seq, u.heads[0], u.i0)
 }
 
 // leave hands the state of a part to the units of the same rows; the last one merges them in order.

@@ -28,13 +28,19 @@ func (c *choice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
 		return nil, err
 	}
 	if c.op.With.Has(vkattn.WithALiBi) {
-		for i := range seqs {
-			if rel := seqs[i].Rel; rel >= reach || rel <= -reach {
-				return nil, &vkattn.ArgError{Arg: "QBase", Reason: fmt.Sprintf("places rows %d positions from the keys, too far for ALiBi in float32", rel)}
-			}
-		}
+		return seqs, nearEnough(seqs)
 	}
 	return seqs, nil
+}
+
+// nearEnough refuses rows that stand too far from the keys for ALiBi.
+func nearEnough(seqs []vkattn.Sequence) error {
+	for i := range seqs {
+		if rel := seqs[i].Rel; rel >= reach || rel <= -reach {
+			return &vkattn.ArgError{Arg: "QBase", Reason: fmt.Sprintf("places rows %d positions from the keys, too far for ALiBi in float32", rel)}
+		}
+	}
+	return nil
 }
 
 func (c *choice) work(call *call) vkattn.Work { return c.op.Work(&call.args, call.seqs, false) }
@@ -96,6 +102,9 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 func (ch *choice) run(r *run, c *call) error {
 	op := ch.op
 	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
+	if c.share > 0 {
+		l.share = c.share
+	}
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
@@ -114,9 +123,12 @@ func (ch *choice) run(r *run, c *call) error {
 			return err
 		}
 	}
-	mask, err := r.boolMask(&c.args)
+	mask, maskBlock, err := r.boolMask(&c.args, op.MaskBlock)
 	if err != nil {
 		return err
+	}
+	if mask.Given() {
+		l.maskHeads, l.maskBlock = mask.Shape[1], max(maskBlock, 1)
 	}
 	if l.mask, err = r.stageIn(mask, 1); err != nil {
 		return err
@@ -180,6 +192,7 @@ func setStrides(p *params, l *layout) {
 		*s.sb, *s.sh, *s.ss = uint32(s.v.sb), uint32(s.v.sh), uint32(s.v.ss)
 	}
 	p.BiasKey, p.MaskKey = uint32(l.bias.sj), uint32(l.mask.sj)
+	p.MaskHeads, p.MaskBlock = uint32(l.maskHeads), uint32(l.maskBlock)
 }
 
 // bindings are those of a dispatch; what a kernel does not use shows the work buffer.
@@ -304,7 +317,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 			}
 		}
 		budget := r.be.budgetFLOPs()
-		g, err := c.cut(at, budget)
+		g, err := c.cut(at, budget/l.share)
 		if err != nil {
 			return err
 		}
@@ -339,7 +352,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 				b[bindOut], b[bindLSE] = partials, partialState
 			}
 			x, y := r.grid(pc.tiles)
-			if err := r.dispatch(pipeline, b, bytesOf(&s), x, y, pc.parts, pc.cost, budget); err != nil {
+			if err := r.dispatch(pipeline, b, bytesOf(&s), x, y, pc.parts, pc.cost*l.share, budget); err != nil {
 				return err
 			}
 			r.report.Slices++

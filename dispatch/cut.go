@@ -97,13 +97,15 @@ type layout struct {
 	*geometry
 	q, k, v, out, lse, bias, mask view
 	limit, align                  int64
-	keyLimit                      int64 // of the bindings of k and v
-	allKeys                       bool  // areas show all keys, also those that the masks hide
+	keyLimit                      int64   // of the bindings of k and v
+	allKeys                       bool    // areas show all keys, also those that the masks hide
+	share                         float64 // of the predicted work that is done, see call
+	maskHeads, maskBlock          int     // heads that the mask has, and keys that one of its bytes is for
 }
 
 func newLayout(g *geometry, limits *vk.Limits) *layout {
 	limit := int64(min(limits.MaxStorageBufferRange, 1<<62))
-	return &layout{geometry: g, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
+	return &layout{geometry: g, share: 1, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 }
 
 // texels tightens the limits to those of texel buffers of four floats, which k and v are bound as.
@@ -186,12 +188,12 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 	rows := func(v *view) (lo, hi int) {
 		return v.off + s0.Batch*v.sb + a.head0*v.sh + (s0.Q0+a.row0)*v.ss, v.off + s1.Batch*v.sb + (a.head1-1)*v.sh + (s1.Q0+a.row1-1)*v.ss + v.n
 	}
-	scores := func(v *view) (lo, hi int) {
+	scores := func(v *view, h0, h1, keys int) (lo, hi int) {
 		if a.key0 >= a.key1 {
 			return 0, 0
 		}
-		return v.off + s0.Index*v.sb + a.head0*v.sh + a.row0*v.ss + a.key0*v.sj,
-			v.off + s1.Index*v.sb + (a.head1-1)*v.sh + (a.row1-1)*v.ss + (a.key1-1)*v.sj + 1
+		return v.off + s0.Index*v.sb + h0*v.sh + a.row0*v.ss + a.key0/keys*v.sj,
+			v.off + s1.Index*v.sb + (h1-1)*v.sh + (a.row1-1)*v.ss + (a.key1-1)/keys*v.sj + 1
 	}
 	ok = true
 	place := func(binding int, name string, v *view, lo, hi int) {
@@ -222,11 +224,15 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 		place(bindLSE, "lse", &l.lse, lo, hi)
 	}
 	if l.bias.given() {
-		lo, hi = scores(&l.bias)
+		lo, hi = scores(&l.bias, a.head0, a.head1, 1)
 		place(bindBias, "bias", &l.bias, lo, hi)
 	}
 	if l.mask.given() {
-		lo, hi = scores(&l.mask)
+		m0, m1 := a.head0, a.head1
+		if l.maskHeads != l.op.HeadsQ {
+			m0, m1 = kHead(l.maskHeads)
+		}
+		lo, hi = scores(&l.mask, m0, m1, l.maskBlock)
 		place(bindMask, "mask", &l.mask, lo, hi)
 	}
 	return w, ok, which

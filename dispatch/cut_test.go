@@ -99,6 +99,7 @@ func randomCut(rng *rand.Rand) *cutter {
 	}
 	if rng.IntN(3) == 0 {
 		l.mask = score(1)
+		l.maskBlock, l.maskHeads = pick(rng, 1, 1, 16, 50), pick(rng, op.HeadsQ, op.HeadsQ, op.HeadsK)
 	}
 	c := &cutter{layout: l, end: l.tiles, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
 	c.partKeys = ceilDiv(ceilDiv(max(l.longest, 1), c.splits), keyTile) * keyTile
@@ -194,9 +195,10 @@ func checkWindows(c *cutter, p *piece) error {
 						binding int
 						name    string
 						v       *view
-					}{{bindBias, "bias", &l.bias}, {bindMask, "mask", &l.mask}} {
+						h, j    int
+					}{{bindBias, "bias", &l.bias, h, j}, {bindMask, "mask", &l.mask, l.op.HeadMap.Map(h, l.op.HeadsQ, l.maskHeads), j / l.maskBlock}} {
 						if x.v.given() {
-							errs = append(errs, seen(x.binding, x.name, x.v, x.v.off+s.Index*x.v.sb+h*x.v.sh+i*x.v.ss+j*x.v.sj, 1))
+							errs = append(errs, seen(x.binding, x.name, x.v, x.v.off+s.Index*x.v.sb+x.h*x.v.sh+i*x.v.ss+x.j*x.v.sj, 1))
 						}
 					}
 				}

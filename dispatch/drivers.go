@@ -68,3 +68,12 @@ func ropeCost(caps *vk.Caps) float64 {
 	}
 	return 100
 }
+
+// selectCost is the time that a step of the kernels of select_*.comp (a number read, and what is done with it) takes in FLOPs of
+// attention, by which budgets count. Mesa 22.3's llvmpipe spends some 180 cycles on a read of 8 lanes.
+func selectCost(caps *vk.Caps) float64 {
+	if caps.DeviceType == "cpu" {
+		return 100
+	}
+	return 8
+}

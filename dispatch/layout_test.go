@@ -20,8 +20,17 @@ func TestShaderInterfaces(t *testing.T) {
 		if strings.HasPrefix(name, "linear_") {
 			push, block = linearSlice{}, linearParams{}
 		}
-		if name == ropeVariant {
+		switch name {
+		case ropeVariant:
 			push = ropeSlice{}
+		case selectPool:
+			push = poolSlice{}
+		case selectScores:
+			push = scoresSlice{}
+		case selectTop:
+			push = topSlice{}
+		case selectGate:
+			push = gateSlice{}
 		}
 		if err := spirv.CheckPush(m.Info, push); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -28,6 +28,7 @@ type params struct {
 	LseBatch, LseHead, LseRow             uint32
 	BiasBatch, BiasHead, BiasRow, BiasKey uint32
 	MaskBatch, MaskHead, MaskRow, MaskKey uint32
+	MaskHeads, MaskBlock                  uint32
 	GlobalCount                           uint32
 	SequenceList                          uint32
 	SlopeList, SlopeBatch                 uint32

@@ -74,6 +74,18 @@ func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map
 			return nil, err
 		}
 		return c, nil
+	case vkattn.MoBA:
+		c, err := p.chooseMoBA(caps, op, kernel, disabled)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	case vkattn.NSA:
+		c, err := p.chooseNSA(caps, op, kernel, disabled)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	case vkattn.Rope:
 		c, err := p.chooseRope(caps, op, disabled)
 		if err != nil {

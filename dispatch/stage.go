@@ -15,6 +15,9 @@ type call struct {
 	plan *Plan
 	args vkattn.Args
 	seqs []vkattn.Sequence
+	// share is about what is left of the key tiles by a choice that lies on the device, at most 1; 0: all. It keeps what the
+	// call costs, and what the backend learns from it, near the truth.
+	share float64
 }
 
 // memories lists the device allocations that a call uses.
@@ -35,12 +38,12 @@ type namedTensor struct {
 	t    *vkattn.Tensor
 }
 
-func (c *call) tensors() [18]namedTensor {
+func (c *call) tensors() [19]namedTensor {
 	a := &c.args
 	return [...]namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
 		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
 		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut},
-		{"Cos", &a.Cos}, {"Sin", &a.Sin}}
+		{"Cos", &a.Cos}, {"Sin", &a.Sin}, {"Gates", &a.Gates}}
 }
 
 // written is the part of an output that the sequences cover: packed tensors may have tokens behind them.
@@ -292,23 +295,26 @@ func (r *run) perHead(t vkattn.Tensor) (perHead, error) {
 	return v, nil
 }
 
-// boolMask is the boolean mask of a call: the mask, the tree, or both of them ANDed on the host.
-func (r *run) boolMask(a *vkattn.Args) (vkattn.Tensor, error) {
+// boolMask is the boolean mask of a call: the mask, the tree, or both of them ANDed on the host. A byte of it is for
+// that many keys, of the mask alone for block of them.
+func (r *run) boolMask(a *vkattn.Args, block int) (t vkattn.Tensor, keys int, err error) {
 	switch {
 	case !a.Tree.Given():
-		return a.Mask, nil
+		return a.Mask, block, nil
 	case !a.Mask.Given():
-		return a.Tree.Broadcast(a.Tree.Shape[0], a.Q.Shape[1], a.Tree.Shape[2], a.Tree.Shape[3]), nil
+		return a.Tree.Broadcast(a.Tree.Shape[0], a.Q.Shape[1], a.Tree.Shape[2], a.Tree.Shape[3]), 1, nil
 	}
 	mask, err := r.hostCopy(a.Mask)
 	if err != nil {
-		return mask, err
+		return mask, 1, err
 	}
 	tree, err := r.hostCopy(a.Tree)
 	if err != nil {
-		return tree, err
+		return tree, 1, err
 	}
+	block = max(block, 1)
 	shape := mask.Shape
+	shape[3] = tree.Shape[3]
 	for i := range shape { // keep what both broadcast
 		if mask.Stride[i] == 0 && (tree.Stride[i] == 0 || tree.Shape[i] == 1) {
 			shape[i] = min(shape[i], 1)
@@ -316,13 +322,13 @@ func (r *run) boolMask(a *vkattn.Args) (vkattn.Tensor, error) {
 	}
 	both := vkattn.BHSD(nil, shape[0], shape[1], shape[2], shape[3]).As(vkattn.Bool)
 	out := alignedBytes(both.Len())
-	m, t := mask.Mem.(*vkattn.Host).Bytes(), tree.Mem.(*vkattn.Host).Bytes()
+	m, tr := mask.Mem.(*vkattn.Host).Bytes(), tree.Mem.(*vkattn.Host).Bytes()
 	n := 0
 	for b := range shape[0] {
 		for h := range shape[1] {
 			for i := range shape[2] {
 				for j := range shape[3] {
-					if m[mask.Index(b, h, i, j)] != 0 && t[tree.Index(b, min(h, tree.Shape[1]-1), i, j)] != 0 {
+					if m[mask.Index(b, h, i, j/block)] != 0 && tr[tree.Index(b, min(h, tree.Shape[1]-1), i, j)] != 0 {
 						out[n] = 1
 					}
 					n++
@@ -331,7 +337,7 @@ func (r *run) boolMask(a *vkattn.Args) (vkattn.Tensor, error) {
 		}
 	}
 	both.Mem = vkattn.Bytes(out)
-	return both.Broadcast(mask.Shape[0], mask.Shape[1], mask.Shape[2], mask.Shape[3]), nil
+	return both.Broadcast(mask.Shape[0], mask.Shape[1], mask.Shape[2], tree.Shape[3]), 1, nil
 }
 
 // copy moves a tensor between host and device or inside the device.

@@ -268,9 +268,15 @@ void main() {
             slope[o] = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + own.head]) : 0.0;
             bias_at[o] = slice.bias_base + seq.index * bias_batch + own.head * bias_head + own.i * bias_row;
             relative_at[o] = relative_list + seq.index * relative_batch + own.head * (2u * uint(relative_reach) + 1u);
-            mask_at[o] = slice.mask_base + seq.index * mask_batch + own.head * mask_head + own.i * mask_row;
+            mask_at[o] = slice.mask_base + seq.index * mask_batch + kv_head(own.head, mask_heads) * mask_head + own.i * mask_row;
         }
     }
+    // A mask by blocks of keys is looked at once a tile, and what no row has chosen is skipped.
+    bool choosing = EXTRAS && (flags & FLAG_MASK) != 0u && mask_block > 1u;
+    if (choosing) {
+        masks &= ~FLAG_MASK;
+    }
+    uint turn = 0u;
     uvec2 entries = uvec2(0u);
     if (EXTRAS && (flags & FLAG_BLOCKS) != 0u) {
         entries = block_entries(item.x);
@@ -307,6 +313,16 @@ void main() {
             bits[o] = computes(row + int(owned_row(o))) ? seen_keys(seq, position[o], row_global[o], tile_first, key_first, key_end) : 0u;
             if (EXTRAS && (kind & BLOCK_BITS) != 0u) {
                 bits[o] &= lists[block_bits + row_group() * ROWS + owned_row(o)];
+            }
+        }
+        if (choosing && (kind & BLOCK_FULL) == 0u) {
+            uint chosen = 0u;
+            [[unroll]] for (uint o = 0u; o < OWN; o++) {
+                bits[o] = chosen_keys(bits[o], mask_at[o], mask_stride, tile_first);
+                chosen |= bits[o];
+            }
+            if (!any_of_all(chosen != 0u, turn)) {
+                continue;
             }
         }
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {

@@ -59,7 +59,7 @@ void main() {
         keep = block_keeps(slice.tile_first + index, j, mask) && keep;
     }
     if ((flags & FLAG_MASK) != 0u && mask) {
-        keep = load_mask(slice.mask_base + seq.index * mask_batch + tile.head * mask_head + i * mask_row + key * mask_key) && keep;
+        keep = load_mask(slice.mask_base + seq.index * mask_batch + kv_head(tile.head, mask_heads) * mask_head + i * mask_row + key / mask_block * mask_key) && keep;
     }
     if ((flags & FLAG_RELATIVE) != 0u) {
         float bias = bias_by_distance(relative_list + seq.index * relative_batch + tile.head * (2u * uint(relative_reach) + 1u), p, j);

@@ -26,6 +26,9 @@ func classOf(s *spec) class {
 		l.Batch, l.SeqQ, l.SeqK, l.TotalQ, l.TotalK = 1, 0, 0, 0, 0
 		c.kind = l.String()
 	}
+	if s.choosing != nil {
+		c.kind = s.choosing.over(vkattn.Attention{HeadsQ: 1, HeadDim: 1}).String()
+	}
 	return c
 }
 

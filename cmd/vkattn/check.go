@@ -42,6 +42,9 @@ func newReference(ctx context.Context, pr *problem, want int, show func(done, to
 		linear, err := newLinearReference(ctx, pr, want)
 		return &reference{linear: linear}, err
 	}
+	if pr.choosing != nil {
+		return newChoosingReference(ctx, pr, want)
+	}
 	_, _, args := pr.outputs()
 	seqs, err := pr.op.Check(&args)
 	if err != nil {

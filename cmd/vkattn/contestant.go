@@ -132,7 +132,7 @@ func (c *contestant) upload(ctx context.Context, args *vkattn.Args) error {
 	keys := args.K
 	for _, t := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out, &args.LSE, &args.Bias, &args.Mask, &args.Tree, &args.Slopes, &args.SinkLogits, &args.Relative,
 		&args.DescaleQ, &args.DescaleK, &args.DescaleV,
-		&args.Decay, &args.Beta, &args.Projection, &args.StateIn, &args.StateOut} {
+		&args.Decay, &args.Beta, &args.Projection, &args.StateIn, &args.StateOut, &args.Gates} {
 		if !t.Given() {
 			continue
 		}

@@ -25,6 +25,7 @@ type problemFlags struct {
 	chunk, sinkTokens                   string
 	global, prefix                      string
 	cuQ, cuK, keyLengths                string
+	moba, nsa                           string
 	qBase, kBase                        int
 	blockMask, blockSize                string
 	scale, softcap                      string
@@ -75,6 +76,8 @@ func (p *problemFlags) register(cmd *cobra.Command, files, lists bool) {
 		f.StringVar(&p.treeMask, "tree", "", "booleans for all heads, true keeps: `FILE[:NAME]`")
 		f.StringVar(&p.blockMask, "block-mask", "", "blocks that rows see: a `PATTERN` of vkattn mask with its parameters, such as bigbird:random=2 or longformer:window=256,256:global=0, or FILE[:NAME]")
 		f.StringVar(&p.blockSize, "block-size", "64", "`ROWS,KEYS` of a block, or one number for both")
+		f.StringVar(&p.moba, "moba", "", "MoBA, causal: rows choose blocks of keys by their means: `BLOCK:TOP`, such as 512:3")
+		f.StringVar(&p.nsa, "nsa", "", "native sparse attention, causal: `COMPRESS:STRIDE:SELECT:TOP:WINDOW`, such as 32:16:64:16:512, with made-up gates")
 		f.IntVar(&p.qBase, "q-base", 0, "position `P` of row 0 in a longer sequence")
 		f.IntVar(&p.kBase, "k-base", 0, "position `P` of key 0 in a longer sequence")
 	})

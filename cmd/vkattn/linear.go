@@ -119,10 +119,13 @@ func named[T interface {
 
 // problemOp is the op: softmax attention, or linear attention of the same shape.
 func (s *spec) problemOp() vkattn.Op {
-	if s.linear == nil {
-		return s.op
+	switch {
+	case s.linear != nil:
+		return s.linearOp()
+	case s.choosing != nil:
+		return s.choosing.over(s.op)
 	}
-	return s.linearOp()
+	return s.op
 }
 
 func (s *spec) linearOp() vkattn.Linear { return preset.Shaped(*s.linear, s.op) }

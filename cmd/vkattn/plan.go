@@ -138,7 +138,7 @@ func (p *planFlags) op() (op vkattn.Op, canonical any, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	pr := problem{op: specs[0].op}
+	pr := problem{op: specs[0].op, choosing: specs[0].choosing}
 	if specs[0].linear != nil {
 		l := specs[0].linearOp()
 		pr.linear = &l

@@ -11,10 +11,11 @@ import (
 
 // problem is one call with its data in host memory, and what it may be compared with.
 type problem struct {
-	op     vkattn.Attention // of linear attention, the shape alone
-	linear *vkattn.Linear   // nil for softmax attention
-	args   vkattn.Args      // without outputs
-	layout string           // bhsd, bshd, thd or hsd: how outputs are laid out and written
+	op       vkattn.Attention // of linear attention, the shape alone
+	linear   *vkattn.Linear   // nil for softmax attention
+	choosing *choosing        // nil unless rows choose blocks of keys for themselves
+	args     vkattn.Args      // without outputs
+	layout   string           // bhsd, bshd, thd or hsd: how outputs are laid out and written
 
 	pattern string      // what the block mask adds to the name of the op
 	work    vkattn.Work // filled in by finish
@@ -46,7 +47,7 @@ func (p *problemFlags) generate(s spec) (*problem, error) {
 		return nil, err
 	}
 	op := s.op.Canonical()
-	pr := &problem{op: s.op, layout: s.layout}
+	pr := &problem{op: s.op, choosing: s.choosing, layout: s.layout}
 	if pr.layout == "auto" {
 		pr.layout = "bhsd"
 		if op.Packed {
@@ -68,6 +69,9 @@ func (p *problemFlags) generate(s spec) (*problem, error) {
 	} else {
 		pr.args.V = pr.tensor(p.randn("v", b*op.HeadsV*sk*op.ValueDim), b, op.HeadsV, sk, op.ValueDim)
 	}
+	if s.choosing != nil && s.choosing.nsa != nil {
+		pr.args.Gates = p.gates(b, op.HeadsQ, sq)
+	}
 	files := &opener{}
 	defer files.close()
 	if err := p.extras(pr, s, files); err != nil {
@@ -78,8 +82,11 @@ func (p *problemFlags) generate(s spec) (*problem, error) {
 
 // problemOp is the op: softmax attention or linear attention.
 func (pr *problem) problemOp() vkattn.Op {
-	if pr.linear != nil {
+	switch {
+	case pr.linear != nil:
 		return *pr.linear
+	case pr.choosing != nil:
+		return pr.choosing.over(pr.op)
 	}
 	return pr.op
 }
@@ -89,8 +96,13 @@ func (pr *problem) text() string { return pr.problemOp().String() + pr.pattern }
 
 // canonical is the op with its defaults written out.
 func (pr *problem) canonical() vkattn.Op {
-	if pr.linear != nil {
-		return pr.linear.Canonical()
+	switch op := pr.problemOp().(type) {
+	case vkattn.Linear:
+		return op.Canonical()
+	case vkattn.MoBA:
+		return op.Canonical()
+	case vkattn.NSA:
+		return op.Canonical()
 	}
 	return pr.op.Canonical()
 }
@@ -140,6 +152,11 @@ func (pr *problem) finish() error {
 		if err == nil {
 			pr.work = pr.linear.Work(&args, seqs)
 		}
+		return err
+	}
+	if pr.choosing != nil {
+		var err error
+		pr.work, err = pr.choosing.check(pr.op, &args)
 		return err
 	}
 	seqs, err := pr.op.Check(&args)

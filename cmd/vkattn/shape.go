@@ -12,6 +12,7 @@ import (
 type spec struct {
 	op                   vkattn.Attention // of linear attention, the shape alone
 	linear               *vkattn.Linear   // without the shape; nil for softmax attention
+	choosing             *choosing        // nil unless rows choose blocks of keys for themselves
 	decays               string           // the model whose decays linear attention has; "" makes them up
 	offset               []int
 	prefix, global       []int32
@@ -213,6 +214,9 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	if s.linear != nil && (op.TypeQ != 0 || op.TypeK != 0 || op.TypeV != 0 || op.TypeOut != 0) {
 		return s, nil, usagef("--type goes with softmax attention; linear attention computes in f32")
 	}
+	if s.choosing, err = p.choosingOf(); err != nil {
+		return s, nil, err
+	}
 	set := func(flag string, f func() error) {
 		if err == nil && (pre == nil || p.given(flag)) {
 			err = f()
@@ -292,6 +296,9 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 		if x.given {
 			op.With |= x.with
 		}
+	}
+	if s.choosing != nil && s.choosing.nsa != nil {
+		op.With &^= vkattn.WithLSE // --check wants it where there is one
 	}
 	return s, pre, nil
 }

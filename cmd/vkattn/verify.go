@@ -32,7 +32,7 @@ func newVerify(a *app) *cobra.Command {
 		Use:   "verify",
 		Short: "Prove that a device computes every option right",
 		Long: `verify runs the conformance suite on a device: every mask and extra, alone and combined, every type of tensor, rotary
-positions, and linear attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
+positions, linear attention, MoBA and native sparse attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
 Exit codes: 0 something passed and nothing failed, 1 it could not be run, 2 wrong command line, 3 no such device or
@@ -206,6 +206,9 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 		}
 		for n, c := range attntest.RopeCases() {
 			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyRopeCase(ctx, b, c, o) })
+		}
+		for n, c := range attntest.SparseCases() {
+			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifySparseCase(ctx, b, c, o) })
 		}
 		if len(cases) == 0 {
 			return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)

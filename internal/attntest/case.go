@@ -181,7 +181,7 @@ func Cases() []Case {
 // sequences beside full ones, hidden first tiles, live NaNs, shared memory.
 var essential = []string{
 	"scale/huge-scores", "scale/huge-negative", "softcap/saturated", "varlen/zero-keys/", "varlen/zero-keys-causal", "varlen/no-sequences/",
-	"mask/late", "bias/late", "bias/finite/", "nan/live-q/", "nan/live-k/", "nan/live-v/", "nan/live-bias/", "strided/one-memory/", "strided/wild/",
+	"mask/late", "mask/block-48-causal/", "mask/block-tree/", "bias/late", "bias/finite/", "nan/live-q/", "nan/live-k/", "nan/live-v/", "nan/live-bias/", "strided/one-memory/", "strided/wild/",
 	"strided/odd-all/", "empty/no-rows/", "empty/no-batch/", "chunk/negative-rows", "base/negative-window", "base/far-rows-see-all",
 	"sinklogits/large-empty-rows", "headsize/latent-shared", "plain/long", "scale/0/", "sinklogits/per-batch-window/", "blocks/causal/", "blocks/pairs-causal/",
 }

@@ -77,6 +77,7 @@ var ingredients = []ingredient{
 	{"mask", "", nil, func(r *rand.Rand, s *spec) {
 		kind := pick(r, "half", "dense", "dense", "rows", "blocky")
 		s.mask = &table{pick(r, "", "h", "bh", "b", "h", "s"), pick(r, 0, 0, 3), pick(r, 0, 0, 1), kind}
+		s.op.MaskBlock = pick(r, 0, 0, 0, 16, 50, 64)
 	}},
 	{"tree", "", nil, func(r *rand.Rand, s *spec) {
 		s.tree = &table{pick(r, "", "b"), pick(r, 0, 0, 5), pick(r, 0, 0, 3), pick(r, "ancestors", "dense", "blocky")}

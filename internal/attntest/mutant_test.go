@@ -62,6 +62,9 @@ var mutations = map[mutation]string{
 	"mask-byte-is-one":            "takes only the byte 1 for true",
 	"mask-batch-ignored":          "uses the mask of the first sequence",
 	"mask-head-ignored":           "uses the mask of the first head",
+	"mask-block-shifted":          "reads the mask of the block of the key behind",
+	"mask-block-ignored":          "takes the mask by blocks for one by keys",
+	"mask-block-of-32":            "reads a mask by blocks once for 32 keys, whatever the block",
 	"tree-transposed":             "reads the tree as j, i",
 	"bias-head-ignored":           "uses the bias of the first head",
 	"bias-infinity-is-finite":     "takes -inf in a bias for -30",
@@ -326,7 +329,18 @@ func (r *naiveRun) visible(v *view, h, i, j int) bool {
 		if r.is("mask-head-ignored") {
 			hh = 0
 		}
-		boolean = read(args.Mask, b, hh, i, j)
+		column := j
+		if n := a.MaskBlock; n > 1 {
+			switch column = j / n; {
+			case r.is("mask-block-shifted"):
+				column = min((j+1)/n, args.Mask.Shape[3]-1)
+			case r.is("mask-block-ignored"):
+				column = min(j, args.Mask.Shape[3]-1)
+			case r.is("mask-block-of-32"):
+				column = j / 32 * 32 / n
+			}
+		}
+		boolean = read(args.Mask, b, hh, i, column)
 		if r.is("mask-ors") && a.Causal {
 			return boolean || closed
 		}

@@ -225,6 +225,19 @@ func (l *lister) tables() {
 	l.add("mask", "odd-strides", size(2, 33, 67), boolMask("", "rows", 5, 3))
 	l.add("mask", "causal", boolMask("", "half", 0, 1), causal)
 	l.add("mask", "one-row", size(2, 1, 257), boolMask("h", "half", 0, 0))
+	for _, n := range []int{1, 2, 16, 32, 33, 48, 64, 512} {
+		l.add("mask", fmt.Sprintf("block-%d", n), size(2, 65, 257), boolMask("", "half", 0, 0), maskBlock(n))
+		l.add("mask", fmt.Sprintf("block-%d-causal", n), size(2, 65, 257), dims(64, 64), heads(4, 2, 2), boolMask("", "half", 3, 1), maskBlock(n), causal)
+	}
+	l.add("mask", "block-rows-window", size(1, 100, 300), boolMask("b", "rows", 0, 0), maskBlock(40), window(tok(90), tok(5)))
+	l.add("mask", "block-none", size(1, 33, 200), boolMask("", "none", 0, 0), maskBlock(64), sinks(normalSinks))
+	l.add("mask", "block-all", size(1, 33, 200), boolMask("", "all", 0, 0), maskBlock(64), causal)
+	l.add("mask", "block-one-row", size(2, 1, 600), heads(8, 2, 2), boolMask("", "sparse", 0, 0), maskBlock(32), causal)
+	l.add("mask", "block-tree", size(2, 33, 97), boolMask("h", "half", 0, 0), maskBlock(16), treeMask("b", "ancestors", 0, 0))
+	l.add("mask", "block-varlen", packed([]int{40, 0, 70}, []int{64, 10, 170}, 3), boolMask("", "half", 0, 0), maskBlock(32), causal)
+	l.add("mask", "block-keylen", size(2, 33, 330), boolMask("", "half", 0, 0), maskBlock(64), keyLengths(300, 31))
+	l.add("mask", "block-lists", size(1, 65, 260), heads(2, 2, 2), boolMask("b", "blocky", 0, 0), maskBlock(32), blocks(16, 32, false, true, 0.6))
+	l.add("mask", "block-bias", size(1, 33, 130), boolMask("", "half", 0, 0), maskBlock(32), biasTable("", "inf", 0, 0), alibi(standardSlopes))
 	for _, kind := range []string{"inf", "rows", "late", "finite", "wide"} {
 		l.add("bias", kind, size(2, 65, 130), biasTable("h", kind, 0, 0))
 	}

@@ -148,6 +148,9 @@ func boolMask(zero, kind string, pad, shift int) mod {
 	return func(s *spec) { s.mask = &table{zero, pad, shift, kind} }
 }
 
+// maskBlock has an element of the mask say about so many keys.
+func maskBlock(keys int) mod { return func(s *spec) { s.op.MaskBlock = keys } }
+
 func treeMask(zero, kind string, pad, shift int) mod {
 	return func(s *spec) { s.tree = &table{zero, pad, shift, kind} }
 }
@@ -267,7 +270,9 @@ func (s *spec) build(name string, seed uint64) *Problem {
 		score[2], score[3] = c.SeqQ, c.SeqK
 	}
 	if s.mask != nil {
-		args.Mask = s.boolTable(p, s.mask, score, r)
+		shape, block := score, max(s.op.MaskBlock, 1)
+		shape[3] = (shape[3] + block - 1) / block
+		args.Mask = s.boolTable(p, s.mask, shape, r)
 	}
 	if s.tree != nil {
 		args.Tree = s.boolTable(p, s.tree, [4]int{score[0], 1, score[2], score[3]}, r)
@@ -448,7 +453,7 @@ func (s *spec) blockMask(p *Problem, score [4]int, r *rand.Rand) *vkattn.BlockMa
 				}
 				for i := row * s.blocks.q; i < min((row+1)*s.blocks.q, score[2]); i++ {
 					for j := key * s.blocks.k; j < min((key+1)*s.blocks.k, score[3]); j++ {
-						if s.mask != nil && !p.byteAt(p.Args.Mask, bb, hh, i, j) || s.tree != nil && !p.byteAt(p.Args.Tree, bb, 0, i, j) {
+						if s.mask != nil && !p.byteAt(p.Args.Mask, bb, hh, i, p.maskColumn(j)) || s.tree != nil && !p.byteAt(p.Args.Tree, bb, 0, i, j) {
 							return false
 						}
 					}

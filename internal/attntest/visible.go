@@ -86,6 +86,14 @@ func (p *Problem) floatAt(t vkattn.Tensor, b, h, i, j int) float32 {
 	return t.Mem.(*vkattn.Host).Float32s()[t.Index(b, h, i, j)]
 }
 
+// maskColumn is the element of a row of the mask that is about key j.
+func (p *Problem) maskColumn(j int) int {
+	if p.Op.MaskBlock > 1 {
+		return (j - j%p.Op.MaskBlock) / p.Op.MaskBlock
+	}
+	return j
+}
+
 // hiddenByDistance reports whether the bias by distance hides key j from row i of head h.
 func (p *Problem) hiddenByDistance(v *view, h, i, j int) bool {
 	args := &p.Args
@@ -98,7 +106,7 @@ func (p *Problem) hiddenByDistance(v *view, h, i, j int) bool {
 func (p *Problem) tables(v *view, h, i, j int) bool {
 	a, args := &p.Op, &p.Args
 	return (!a.With.Has(vkattn.WithBlocks) || p.listed(v.index, h, i, j)) &&
-		(!a.With.Has(vkattn.WithMask) || p.byteAt(args.Mask, v.index, h, i, j)) &&
+		(!a.With.Has(vkattn.WithMask) || p.byteAt(args.Mask, v.index, h, i, p.maskColumn(j))) &&
 		(!a.With.Has(vkattn.WithTree) || p.byteAt(args.Tree, v.index, 0, i, j)) &&
 		(!a.With.Has(vkattn.WithRelative) || !p.hiddenByDistance(v, h, i, j)) &&
 		(!a.With.Has(vkattn.WithBias) || !math.IsInf(float64(p.floatAt(args.Bias, v.index, h, i, j)), -1))
@@ -176,8 +184,8 @@ func (p *Problem) mark() {
 					// Whoever calls a block full vouches for all of its mask.
 					if visible || full {
 						if mask != nil {
-							mask.live[args.Mask.Index(w.index, h, i, j)] = true
-							visible = visible && p.byteAt(args.Mask, w.index, h, i, j)
+							mask.live[args.Mask.Index(w.index, h, i, p.maskColumn(j))] = true
+							visible = visible && p.byteAt(args.Mask, w.index, h, i, p.maskColumn(j))
 						}
 						if tree != nil {
 							tree.live[args.Tree.Index(w.index, 0, i, j)] = true

@@ -8,6 +8,8 @@
 //   decay_of(r)       its decay
 //   seen_by_group()   keys (bits) that at least one row of the group sees
 //   settle()          before a publish that no gather precedes
+//   any_of_all(x, t)  whether x is true for any invocation of the subgroup (SUBGROUP 0: of the workgroup), in control flow
+//                     that is uniform there; t counts the calls
 //
 // Needs LANES, ROWS, KEYS, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
 // memory and barriers: gather and publish must be called in workgroup-uniform control flow.
@@ -78,12 +80,21 @@ float decay_of(uint r) { return subgroupShuffle(decays[r / LANES], owner_lane(r)
 uint seen_by_group() { return published_seen; }
 void settle() {}
 
+bool any_of_all(bool x, inout uint turn) {
+    uint any = x ? 1u : 0u;
+    for (uint n = 1u; n < gl_SubgroupSize; n *= 2u) {
+        any |= subgroupShuffleXor(any, n);
+    }
+    return any != 0u;
+}
+
 #else
 
 const uint OWNED = KEYS + 2u;   // what an owner publishes: weights, decay, seen
 
 shared float shared_products[gl_WorkGroupSize.x * ROWS * KEYS];
 shared float shared_owners[gl_WorkGroupSize.x / LANES * ROWS * OWNED];
+shared uint shared_any[3];
 
 uint group_lane() { return gl_LocalInvocationID.x % LANES; }
 uint row_group() { return gl_LocalInvocationID.x / LANES; }
@@ -123,6 +134,26 @@ void publish(uint seen) {
 }
 
 void settle() { barrier(); }
+
+// Three flags in turn: one is set, the next is cleared, and the last may still be read. One barrier is then enough.
+bool any_of_all(bool x, inout uint turn) {
+    if (turn == 0u) {
+        if (gl_LocalInvocationID.x == 0u) {
+            shared_any[0] = 0u;
+        }
+        barrier();
+    }
+    uint now = turn % 3u;
+    turn++;
+    if (gl_LocalInvocationID.x == 0u) {
+        shared_any[turn % 3u] = 0u;
+    }
+    if (x) {
+        atomicOr(shared_any[now], 1u);
+    }
+    barrier();
+    return shared_any[now] != 0u;
+}
 float weight(uint c, uint r) { return shared_owners[(row_group() * ROWS + r) * OWNED + c]; }
 float decay_of(uint r) { return shared_owners[(row_group() * ROWS + r) * OWNED + KEYS]; }
 uint seen_by_group() {

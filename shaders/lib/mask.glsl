@@ -149,6 +149,19 @@ uint seen_keys(Sequence seq, int p, bool row_global, int first, int lo, int hi) 
     return bits;
 }
 
+// chosen_keys are those of bits, of the 32 keys from first on, whose block the row chose that has its mask at row. A
+// block without any of them is not looked at: what is bound may not show it.
+uint chosen_keys(uint bits, uint row, uint stride, int first) {
+    int block = int(mask_block);
+    for (int b = first / block; b * block < first + 32; b++) {
+        uint keys = bits_of(b * block, (b + 1) * block, first);
+        if ((bits & keys) != 0u && !load_mask(row + uint(b) * stride)) {
+            bits &= ~keys;
+        }
+    }
+    return bits;
+}
+
 // tanh that keeps tiny arguments and never overflows.
 float soft_tanh(float x) {
     float a = abs(x);

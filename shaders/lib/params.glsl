@@ -27,6 +27,8 @@ layout(std140, set = 0, binding = 8) uniform Params {
     uint lse_batch, lse_head, lse_row;
     uint bias_batch, bias_head, bias_row, bias_key;
     uint mask_batch, mask_head, mask_row, mask_key;   // in bytes
+    uint mask_heads;        // heads that the mask has: query heads are mapped to them as to key heads
+    uint mask_block;        // keys that a byte of the mask is for
     uint global_count;
     uint sequence_list;     // where each list starts in lists[]
     uint slope_list, slope_batch;       // slope_batch 0: shared by the batch
