@@ -124,5 +124,13 @@ func (k *avx2Kernel) accumulate(t *state, p, v blas32.General, r0, r1 int) bool 
 	for c := 0; c < v.Cols; c += panelCols {
 		accumulatePanel(&t.o.Data[r0*t.o.Stride+c], t.o.Stride, &p.Data[r0*p.Stride], p.Stride, &k.v[c*v.Rows], v.Rows, &k.w[r0], blocks)
 	}
+	k.scaled(r0, r1)
 	return true
+}
+
+// scaled notes that rows [r0, r1) of the sums are at the new maximum.
+func (k *avx2Kernel) scaled(r0, r1 int) {
+	for r := r0; r < r1; r++ {
+		k.w[r] = 1
+	}
 }

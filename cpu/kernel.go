@@ -42,9 +42,9 @@ type kernel interface {
 	// softmax turns rows [r0, r1) of scores into weights, after multiplying them with scale, which is positive
 	// and finite, and takes them into m and l of t. Hidden scores are -inf.
 	softmax(t *state, s blas32.General, scale float32, r0, r1 int)
-	// accumulate brings rows [r0, r1) of the sums of t to the maximum that softmax found, and adds p v, for the
-	// weights p and v [keys, Dv], whose rows may lie at any stride. It does so, and returns true, if all of v
-	// is finite. Else t stays as it is.
+	// accumulate brings rows [r0, r1) of the sums of t to the maximum that softmax found, if they are not at it yet,
+	// and adds p v, for the weights p and v [keys, Dv], whose rows may lie at any stride. It does so, and returns
+	// true, if all of v is finite. Else t stays as it is.
 	accumulate(t *state, p, v blas32.General, r0, r1 int) bool
 	// decode writes the values of all elements of src, of type t, to dst.
 	decode(dst []float32, t vkattn.Type, src []byte)

@@ -66,11 +66,10 @@ func tile(x []float32, at, rows, cols, stride int) blas32.General {
 // finite reports whether all of x is finite: 0 times x is 0 for every such x.
 func finite(x, zeros blas32.Vector) bool { return blas32.Dot(x, zeros) == 0 }
 
-// finiteValues is v with zeros for rows that hold a NaN or an infinity. Those are listed in w.bad: a product
-// would carry them to rows that do not see them.
-func (w *worker) finiteValues(v blas32.General) blas32.General {
+// finiteValues is v, the values of a tile from key at of it, with zeros for rows that hold a NaN or an infinity. Those
+// are appended to w.bad: a product would carry them to rows that do not see them.
+func (w *worker) finiteValues(v blas32.General, at int) blas32.General {
 	dv := v.Cols
-	w.bad = w.bad[:0]
 	w.v, w.zeros = grow(w.v, v.Rows*dv), grow(w.zeros, dv)
 	for j := range v.Rows {
 		row, to := v.Data[j*v.Stride:j*v.Stride+dv], w.v[j*dv:(j+1)*dv]
@@ -78,7 +77,7 @@ func (w *worker) finiteValues(v blas32.General) blas32.General {
 			copy(to, row)
 		} else {
 			clear(to)
-			w.bad = append(w.bad, j)
+			w.bad = append(w.bad, at+j)
 		}
 	}
 	return blas32.General{Rows: v.Rows, Cols: dv, Stride: dv, Data: w.v[:v.Rows*dv]}

@@ -58,16 +58,16 @@ func (s rowSpan) union(t rowSpan) rowSpan {
 
 func (s rowSpan) rows() int { return s.hi - s.lo }
 
-// A row costs about as much as cutCost pairs more for each part that the keys of a tile are cut to.
+// A row costs about as much as cutCost pairs more for each patch that it lies in.
 const cutCost = 8
 
-// end is where to end keys [j0, j1) of a tile, so that rows that see none of them are spared: where the next panel's
-// rows are others.
+// end is where to end a patch of keys [j0, j1) of a tile, so that rows that see none of them are spared: some panels
+// from j0, where the rows of the next one are others.
 func (p *blockPanels) end(tile int32, j0, j1 int) int {
 	at := j0
 	var s rowSpan
 	for at < j1 {
-		next := min((at/panelCols+1)*panelCols, j1)
+		next := min(at+panelCols, j1)
 		n := p.span(tile, at, next)
 		all := s.union(n)
 		if at > j0 && all.rows()*(next-j0)-s.rows()*(at-j0)-n.rows()*(next-at) > cutCost*(n.rows()+blockRows) {

@@ -8,7 +8,7 @@ import (
 )
 
 // TestBlockPanels cuts the keys of tiles with all kinds of pairs, and checks that each visible pair is in the rows of
-// its part, that the parts are all keys, and that bands are cut and whole blocks are not.
+// its patch, that the patches are all keys, and that bands are cut and whole blocks are not.
 func TestBlockPanels(t *testing.T) {
 	rng := newRand(1)
 	for name, c := range map[string]struct {
@@ -37,7 +37,7 @@ func TestBlockPanels(t *testing.T) {
 			if p == nil {
 				continue
 			}
-			for start := range min(20, size[1]) { // parts may begin anywhere
+			for start := range min(20, size[1]) { // patches may begin anywhere
 				area := 0
 				for j0, j1 := start, 0; j0 < size[1]; j0 = j1 {
 					if j1 = p.end(0, j0, size[1]); j1 <= j0 || j1 > size[1] {

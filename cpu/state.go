@@ -123,7 +123,7 @@ func (t *state) finish(r int, out []float32, sink float32, hasSink bool, empty f
 		m, l = float32(math.NaN()), math.NaN()
 	}
 	for d, o := range t.row(r).Data {
-		out[d] = float32(float64(o) * (w / l))
+		out[d] = float32(float64(o)*(w/l) + 0) // never -0: products of 0 that a kernel may leave out change no other bit
 	}
 	return float32(float64(m) + math.Log(l))
 }

@@ -90,6 +90,7 @@ func (k *avx2Kernel) streamValues(t *state, p, v blas32.General, r0, r1 int) boo
 		do(to, o.Stride, &weights[near], p.Stride, &v.Data[near*v.Stride], v.Stride, v.Rows-near, v.Cols, f.next, f.offset, f.run, f.jump)
 	}
 	if allFinite(&o.Data[0], o.Stride, o.Rows, o.Cols) || allFinite(&v.Data[0], v.Stride, v.Rows, v.Cols) {
+		k.scaled(r0, r1)
 		return true
 	}
 	copy(o.Data, k.saved)

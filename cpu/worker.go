@@ -21,7 +21,8 @@ type worker struct {
 	spans     []vkattn.Span
 	chosen    []vkattn.Span // what a mask by blocks leaves of spans
 	ranges    []keyRange
-	bad       []int // keys of the tile whose values are not finite
+	patches   []patch // of the tile
+	bad       []int   // keys of the tile whose values are not finite
 }
 
 // scratchBytes is the memory of one worker with kernel k for heads of d and dv columns.
@@ -131,9 +132,6 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 			if w.rows[0].hi < j1 { // a smaller step wastes less at the diagonal: 4% of a causal call of 1,024 tokens
 				j1 = min(j0+step/2, j1)
 			}
-			if r.tile >= 0 {
-				j1 = r.block + c.panels.end(r.tile, j0-r.block, j1-r.block)
-			}
 			w.tile(c, u, r, j0, j1)
 			any = true
 		}
@@ -143,29 +141,40 @@ func (w *worker) keys(ctx context.Context, c *call, u *unit, lo, hi int) (any bo
 
 // tile takes keys [j0, j1) of a range into w.part.
 func (w *worker) tile(c *call, u *unit, keys *keyRange, j0, j1 int) {
-	r0, r1 := w.rowRange(c, u, keys, j0, j1)
-	if r0 == r1 {
+	w.cut(c, u, keys, j0, j1)
+	if len(w.patches) == 0 {
 		return
 	}
 	_, stride := w.kernel.tile()
 	n := j1 - j0
 	s := blas32.General{Rows: u.rows(), Cols: n, Stride: stride, Data: w.s}
-	v := w.valueTile(c, u, j0, n)
-	w.kernel.ahead(v, j1 < keys.hi && c.k.inPlace()) // those right after them are next
-	w.kernel.scores(s, w.keyTile(c, u, j0, n), r0, r1)
-	scale := w.transform(c, u, s, keys, j0, r0, r1)
-	w.kernel.softmax(&w.part, s, scale, r0, r1)
-	if !w.kernel.accumulate(&w.part, s, v, r0, r1) {
-		w.kernel.accumulate(&w.part, s, w.finiteValues(v), r0, r1)
-		w.addBad(c, u, s, v, j0, r0, r1)
+	k, v := w.keyTile(c, u, j0, n), w.valueTile(c, u, j0, n)
+	w.kernel.ahead(rowSlice(v, w.patches[0].from, n), j1 < keys.hi && c.k.inPlace()) // those right after them are next
+	for _, p := range w.patches {
+		w.kernel.scores(columns(s, p.from, p.to-p.from), rowSlice(k, p.from, p.to), p.r0, p.r1)
 	}
+	for b := w.band(0, s.Rows); b.r0 < s.Rows; b = w.band(b.r1, s.Rows) {
+		if b.from < b.to {
+			x := columns(s, b.from, b.to-b.from)
+			scale := w.transform(c, u, x, keys, j0+b.from, b.r0, b.r1)
+			w.kernel.softmax(&w.part, x, scale, b.r0, b.r1)
+		}
+	}
+	w.bad = w.bad[:0]
+	for _, p := range w.patches {
+		weights, values := columns(s, p.from, p.to-p.from), rowSlice(v, p.from, p.to)
+		if !w.kernel.accumulate(&w.part, weights, values, p.r0, p.r1) {
+			w.kernel.accumulate(&w.part, weights, w.finiteValues(values, p.from), p.r0, p.r1)
+		}
+	}
+	w.addBad(c, u, s, v, j0)
 }
 
 // addBad adds the values that finiteValues left out to the rows that see them, and to no other row.
-func (w *worker) addBad(c *call, u *unit, s, v blas32.General, j0, r0, r1 int) {
+func (w *worker) addBad(c *call, u *unit, s, v blas32.General, j0 int) {
 	for _, j := range w.bad {
 		value := v.Data[j*v.Stride : j*v.Stride+v.Cols]
-		for r := r0; r < r1; r++ {
+		for r := range s.Rows {
 			if !c.sees(u.seq, u.heads[r%len(u.heads)], u.i0+r/len(u.heads), j0+j) {
 				continue
 			}

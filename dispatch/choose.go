@@ -24,7 +24,7 @@ type kernelKey struct {
 	Lanes, Rows   uint32
 	Dim4, Value4  uint32
 	Vector        bool
-	Extras        bool   // softcap, ALiBi, bias, boolean or block masks
+	Extras        uint32 // EXTRAS of flash.comp
 	Whole         bool   // a row group is a whole subgroup
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
@@ -34,7 +34,7 @@ type kernelKey struct {
 func (k kernelKey) spec() []vk.SpecConstant {
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
-		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.Extras)}, {ID: 7, Value: b2u(k.Whole)},
+		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: b2u(k.Whole)},
 	}
 }
 
@@ -229,7 +229,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	software := caps.DeviceType == "cpu"
 	sg := caps.Subgroup
-	key = kernelKey{Variant: variant, Vector: true, Extras: op.Softcap > 0 || op.With&extras != 0}
+	key = kernelKey{Variant: variant, Vector: true, Extras: extrasOf(op)}
 
 	few := p.few(op)
 	tuned, isTuned := p.tiles[tileClass(path, d, dv, few)]
@@ -327,7 +327,18 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	}
 }
 
-const extras = vkattn.WithALiBi | vkattn.WithRelative | vkattn.WithBias | vkattn.WithMask | vkattn.WithTree | vkattn.WithBlocks
+// extrasOf is how much of what goes beyond scores and closed-form masks a kernel needs: each level costs the inner loop.
+func extrasOf(op vkattn.Attention) uint32 {
+	switch {
+	case op.MaskBlock > 1:
+		return 3
+	case op.Softcap > 0 || op.With&(vkattn.WithALiBi|vkattn.WithRelative|vkattn.WithBias|vkattn.WithMask|vkattn.WithTree) != 0:
+		return 2
+	case op.With.Has(vkattn.WithBlocks):
+		return 1
+	}
+	return 0
+}
 
 // subgroups is the smallest subgroup that a kernel may run in, and the size to require of the driver, 0 where it cannot
 // be required; or why a kernel that needs subgroups of least cannot run.

@@ -130,7 +130,7 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 		return fmt.Errorf("%d invocations for %d lanes", k.Invocations, k.Lanes)
 	case int(4*k.Lanes*k.Dim4) < ch.op.HeadDim, int(4*k.Lanes*k.Value4) < ch.op.ValueDim:
 		return fmt.Errorf("tile of %d and %d for head sizes %d and %d", 4*k.Lanes*k.Dim4, 4*k.Lanes*k.Value4, ch.op.HeadDim, ch.op.ValueDim)
-	case k.Extras != (ch.op.Softcap > 0 || ch.op.With&extras != 0):
+	case k.Extras < 3 && (k.Extras >= 2) != (ch.op.Softcap > 0 || ch.op.With&^(vkattn.WithLSE|vkattn.WithSinkLogits|vkattn.WithKeyLengths|vkattn.WithPrefix|vkattn.WithGlobal|vkattn.WithBlocks) != 0):
 		return errors.New("extras compiled in or out by mistake")
 	}
 	if ch.path != "subgroup" {

@@ -31,12 +31,15 @@ layout(constant_id = 2) const uint ROWS = 8;     // 1, 2, 4, 8 or 16, at most tw
 layout(constant_id = 3) const uint DIM4 = 2;     // vec4 per lane of a query or key row: D <= 4*LANES*DIM4
 layout(constant_id = 4) const uint VALUE4 = 2;   // the same of a value row
 layout(constant_id = 5) const bool VECTOR = true;
-layout(constant_id = 6) const bool EXTRAS = false;      // softcap, ALiBi, bias, boolean and block masks compiled in
+layout(constant_id = 6) const uint EXTRAS = 0u;          // what is compiled in: 1 block masks; 2 softcap, ALiBi, biases and boolean masks, too; 3 those by blocks of keys
 layout(constant_id = 7) const bool WHOLE = false;       // a row group is a whole subgroup
 
 const uint KEYS = 4u;           // keys of one step
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
 const uint ALL_KEYS = 15u;
+const bool BLOCKS = EXTRAS >= 1u;
+const bool SCORES = EXTRAS >= 2u;
+const bool CHOICES = EXTRAS >= 3u;
 
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
@@ -264,7 +267,7 @@ void main() {
         Row own = owned(tile, row, o);
         position[o] = int(own.i) + seq.rel;
         row_global[o] = is_global(position[o]);
-        if (EXTRAS) {
+        if (SCORES) {
             slope[o] = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + seq.index * slope_batch + own.head]) : 0.0;
             bias_at[o] = slice.bias_base + seq.index * bias_batch + own.head * bias_head + own.i * bias_row;
             relative_at[o] = relative_list + seq.index * relative_batch + own.head * (2u * uint(relative_reach) + 1u);
@@ -272,13 +275,13 @@ void main() {
         }
     }
     // A mask by blocks of keys is looked at once a tile, and what no row has chosen is skipped.
-    bool choosing = EXTRAS && (flags & FLAG_MASK) != 0u && mask_block > 1u;
+    bool choosing = CHOICES && (flags & FLAG_MASK) != 0u && mask_block > 1u;
     if (choosing) {
         masks &= ~FLAG_MASK;
     }
     uint turn = 0u;
     uvec2 entries = uvec2(0u);
-    if (EXTRAS && (flags & FLAG_BLOCKS) != 0u) {
+    if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
         entries = block_entries(item.x);
     }
 
@@ -289,7 +292,7 @@ void main() {
         if (next == FAR) {
             break;
         }
-        if (EXTRAS && (flags & FLAG_BLOCKS) != 0u) {
+        if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
             if (entries.x < entries.y && int(lists[entries.x] >> 2u) < next) {
                 entries.x = seek_block(entries, next);
             }
@@ -311,7 +314,7 @@ void main() {
         [[unroll]] for (uint o = 0u; o < OWN; o++) {
             // Rows that are not computed see nothing: they may not bring in what no other row sees.
             bits[o] = computes(row + int(owned_row(o))) ? seen_keys(seq, position[o], row_global[o], tile_first, key_first, key_end) : 0u;
-            if (EXTRAS && (kind & BLOCK_BITS) != 0u) {
+            if (BLOCKS && (kind & BLOCK_BITS) != 0u) {
                 bits[o] &= lists[block_bits + row_group() * ROWS + owned_row(o)];
             }
         }
@@ -335,7 +338,7 @@ void main() {
                 float score_of[KEYS];
                 [[unroll]] for (uint c = 0u; c < KEYS; c++) {
                     score_of[c] = scores[o * KEYS + c] * factor;
-                    if (EXTRAS) {
+                    if (SCORES) {
                         score_of[c] = score(score_of[c], slope[o], position[o], j + int(c));
                         uint key = uint(clamp(j + int(c), key_first, key_end - 1));
                         if ((masks & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u && !load_mask(mask_at[o] + key * mask_stride)) {
