@@ -48,7 +48,6 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 	q := w.packQ(c, u)
 	w.kernel.queries(q)
 	defer w.kernel.ahead(blas32.General{}, false) // lets go of the caller's memory
-	w.rows = w.rowKeys(w.rows[:0], s, u.i0, u.i1)
 	w.find(c, u)
 	if u.join != nil {
 		w.part.reset(rows)
@@ -74,6 +73,7 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 
 // find sets the ranges of keys that the unit visits.
 func (w *worker) find(c *call, u *unit) {
+	w.rows = w.rowKeys(w.rows[:0], u.seq, u.i0, u.i1)
 	w.spans = u.seq.Spans(w.spans[:0], u.i0, u.i1)
 	spans := w.spans
 	if c.op.MaskBlock >= shortBlock && c.args.Blocks == nil {
