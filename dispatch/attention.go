@@ -244,7 +244,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	if err != nil {
 		return err
 	}
-	if cfg := &r.be.config; r.be.caps.DeviceType != "cpu" && cfg.Splits == 0 && cfg.SplitKeys == 0 {
+	if cfg := &r.be.config; r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && cfg.Splits == 0 && cfg.SplitKeys == 0 {
 		sec, err := s.next(0, 0)
 		if err != nil {
 			return err

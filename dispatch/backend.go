@@ -106,6 +106,7 @@ type Backend struct {
 	instance   *vk.Instance
 	dev        *vk.Device
 	caps       vk.Caps
+	info       vkattn.Info
 	planner    *planner
 	pool       *pool
 	pipelines  *pipelines
@@ -177,6 +178,7 @@ func (b *Backend) open(ctx context.Context) error {
 		return err
 	}
 	b.caps = b.dev.Caps()
+	b.info = infoOf(&b.caps)
 	b.timestamps = b.caps.Limits.TimestampValidBits > 0
 	b.rate = map[string]float64{"cpu": 2e9, "integrated": 5e10, "virtual": 5e10}[b.caps.DeviceType]
 	if b.rate == 0 {
@@ -224,8 +226,10 @@ func cacheDir(want string) string {
 }
 
 // Info names the device.
-func (b *Backend) Info() vkattn.Info {
-	return vkattn.Info{Backend: "vulkan", Device: b.caps.Name, Driver: strings.TrimSpace(b.caps.DriverName + " " + b.caps.DriverInfo), UUID: b.caps.UUID}
+func (b *Backend) Info() vkattn.Info { return b.info }
+
+func infoOf(caps *vk.Caps) vkattn.Info {
+	return vkattn.Info{Backend: "vulkan", Device: caps.Name, Driver: strings.TrimSpace(caps.DriverName + " " + caps.DriverInfo), UUID: caps.UUID}
 }
 
 // Caps is what the device can do, with the limits in force.
