@@ -179,10 +179,10 @@ func (d *Device) name(objectType C.uint32_t, object uint64, name string) {
 	C.vkattn_set_name(d.d, objectType, C.uint64_t(object), c)
 }
 
-// destroy runs f now, or when the device closes if the device is lost: what a lost device was doing is not known
-// before.
+// destroy runs f now, or at the end of Close if the device is lost or closing: waiters have given up by then, and
+// what the device still runs is not known before it is idle.
 func (d *Device) destroy(f func()) {
-	if !d.lost.Load() {
+	if !d.lost.Load() && !d.waits.closed.Load() {
 		f()
 		return
 	}

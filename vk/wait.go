@@ -9,6 +9,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +19,7 @@ import (
 type waits struct {
 	mu      sync.Mutex
 	leading bool
-	closed  bool
+	closed  atomic.Bool
 	ended   chan struct{} // closed when the leader's slice ends
 	wanted  map[Ticket]int
 }
@@ -47,9 +48,7 @@ func (w *waits) wake() {
 
 // close makes all waiters, present and future, give up.
 func (w *waits) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
+	w.closed.Store(true)
 	w.wake()
 }
 
@@ -66,7 +65,7 @@ func (w *waits) want(t Ticket, n int) {
 func (w *waits) lead() (lowest Ticket, ended <-chan struct{}, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	if w.closed.Load() {
 		return 0, nil, ErrClosed
 	}
 	if w.leading {

@@ -232,6 +232,27 @@ func TestCloseUnderUse(t *testing.T) {
 	}
 }
 
+// TestCloseWhileClosing: once waiters give up, what a child's Close frees may still run, so the device keeps it.
+func TestCloseWhileClosing(t *testing.T) {
+	d, err := testPhysical(t, testInstance(t, Config{})).Open(DeviceConfig{})
+	must(t, err)
+	b, err := d.NewBuffer(64, HeapDevice, "running")
+	must(t, err)
+	p, err := d.NewPipeline(countSpec(t))
+	must(t, err)
+	c, err := d.NewCommands()
+	must(t, err)
+	must(t, c.Begin(), c.Bind(p, []Binding{{Buffer: b}}), c.Dispatch(1, 1, 1), c.End())
+	_, err = d.Submit(c)
+	must(t, err)
+	d.waits.close() // how Close begins
+	must(t, c.Close(), p.Close(), b.Close())
+	if n := len(d.graves); n != 3 {
+		t.Errorf("%d of 3 objects are kept until the device is idle", n)
+	}
+	must(t, d.Close())
+}
+
 // TestOrder: submits run in order and see each other's results without a wait between them.
 func TestOrder(t *testing.T) {
 	d := testDevice(t, DeviceConfig{})
