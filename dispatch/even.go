@@ -10,7 +10,7 @@ import (
 // A GPU that holds all row tiles at once is done when the longest is: under a causal mask that takes twice the mean,
 // where a few rows see everything ten times. So there the row tiles that visit many keys are cut to items of about the
 // same length, each a workgroup, and their parts are merged. Measured on an H100 before and after, D=64: see
-// docs/benchmarks.md.
+// docs/linear-and-sparse.md.
 
 // item is what one workgroup computes: of flat row tile Tile the key tiles [First, End). Its result goes to the rows of
 // Slot in the buffer of partial results, or, if the row tile is whole, to the output.
