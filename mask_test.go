@@ -37,6 +37,9 @@ func grids(self bool) (out []vkattn.MaskGrid) {
 // TestPatterns: every builder keeps exactly the pairs of its definition, with blocks of the right kinds, and the
 // counts, the transpose and the checks agree.
 func TestPatterns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, half a minute under the race detector: without -short only")
+	}
 	for _, c := range attntest.Patterns() {
 		t.Run(c.Name, func(t *testing.T) {
 			for _, g := range grids(c.Self) {
@@ -270,6 +273,9 @@ func TestBigBird(t *testing.T) {
 
 // TestCombine: union and intersection are those of the pairs, between all kinds of blocks.
 func TestCombine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, half a minute under the race detector: without -short only")
+	}
 	for _, g := range grids(false) {
 		var masks []*vkattn.BlockMask
 		for _, c := range attntest.Patterns() {

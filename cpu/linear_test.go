@@ -156,7 +156,11 @@ func testLinear(t *testing.T, start func(Config) *Backend) {
 	lengths := []int{1, 2, 15, 16, 17, 63, 64, 65, 100, 130}
 	dims := []int{1, 3, 8, 16, 31, 40, 64, 100}
 	heads := [][3]int{{1, 1, 1}, {4, 4, 4}, {4, 2, 2}, {4, 1, 1}, {2, 2, 4}, {4, 4, 1}, {6, 2, 6}, {1, 1, 3}}
-	for n := range 400 {
+	runs := 400
+	if testing.Short() {
+		runs = 100
+	}
+	for n := range runs {
 		rng := newRand(uint64(n))
 		pick := func(x []int) int { return x[rng.IntN(len(x))] }
 		h := heads[rng.IntN(len(heads))]

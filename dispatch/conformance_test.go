@@ -10,6 +10,9 @@ import (
 	"github.com/vkattn/vkattn/internal/attntest/property"
 )
 
+// full runs everything instead of samples.
+var full = os.Getenv("VKATTN_FULL") == "1"
+
 // smallHeads are the cases with head sizes up to 69: software drivers compile the kernels of larger ones for 10 s.
 var smallHeads = regexp.MustCompile(`_d[1-6]?[0-9](-[0-9]+)?$`)
 
@@ -18,7 +21,6 @@ var smallHeads = regexp.MustCompile(`_d[1-6]?[0-9](-[0-9]+)?$`)
 // Compiling is what takes the time, so the pipelines are a budget.
 func conform(t *testing.T, b *dispatch.Backend, second bool) {
 	t.Helper()
-	full := os.Getenv("VKATTN_FULL") == "1"
 	o := attntest.Options{Sample: !full, RequireAll: true}
 	if testing.Short() || second && !full {
 		o.Filter = smallHeads
@@ -51,7 +53,7 @@ func TestConformanceStorage(t *testing.T) {
 // TestConformanceLinear is the conformance suite of Linear, or in full with VKATTN_FULL=1.
 func TestConformanceLinear(t *testing.T) {
 	b := open(t, dispatch.Config{CacheDir: "off"})
-	attntest.RunLinear(t, b, attntest.Options{Sample: os.Getenv("VKATTN_FULL") != "1"})
+	attntest.RunLinear(t, b, attntest.Options{Sample: !full})
 	t.Logf("%d pipelines", b.PipelinesCreated())
 }
 

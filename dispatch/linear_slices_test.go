@@ -14,12 +14,12 @@ import (
 // slicedLinear are calls that small limits and budgets cut in every way.
 var slicedLinear = []linearCase{
 	{op: vkattn.Linear{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 600, HeadDim: 64, Causal: true, Decay: vkattn.DecayToken, StateOut: true}},
-	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 3000, HeadDim: 64, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
+	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 1600, HeadDim: 64, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
 	{op: vkattn.Linear{Batch: 3, HeadsQ: 8, SeqQ: 100, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayChannel, StateIn: true}, tolerance: 1e-4},
 	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 700, HeadDim: 64, Causal: true, Map: vkattn.MapFavor, Features: 64, Norm: vkattn.NormSum, StateIn: true, StateOut: true}, tolerance: 3e-5},
-	{op: vkattn.Linear{Batch: 2, HeadsQ: 3, SeqQ: 900, SeqK: 1500, HeadDim: 64, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
+	{op: vkattn.Linear{Batch: 2, HeadsQ: 2, SeqQ: 450, SeqK: 1000, HeadDim: 64, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
 	{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 300, SeqK: 700, HeadDim: 64, Map: vkattn.MapFavor, Features: 64, Norm: vkattn.NormSum, StateIn: true, StateOut: true}, tolerance: 3e-5},
-	{op: vkattn.Linear{Batch: 4, HeadsQ: 8, Packed: true, TotalQ: 900, SeqQ: 500, HeadDim: 64, Causal: true, Norm: vkattn.NormSRMS, Map: vkattn.MapSiLU, Decay: vkattn.DecayHead}, lens: []int{500, 0, 9, 391}},
+	{op: vkattn.Linear{Batch: 4, HeadsQ: 8, Packed: true, TotalQ: 400, SeqQ: 200, HeadDim: 64, Causal: true, Norm: vkattn.NormSRMS, Map: vkattn.MapSiLU, Decay: vkattn.DecayHead}, lens: []int{200, 0, 9, 191}},
 }
 
 // linearResults is a copy of what a linear call has written.

@@ -83,9 +83,12 @@ const stagingBytes = 64 << 20
 
 // TestGraphicsCardTiles: the tiles of a graphics card, 64 rows by 64 invocations, on whatever runs here.
 func TestGraphicsCardTiles(t *testing.T) {
-	few := regexp.MustCompile(`d64$|d59|d40|d3$`)
-	if testing.Short() {
+	few := regexp.MustCompile(`d64$|d59`)
+	switch {
+	case testing.Short():
 		few = regexp.MustCompile(`d64$`)
+	case full:
+		few = regexp.MustCompile(`d64$|d59|d40|d3$`)
 	}
 	for _, disable := range [][]string{nil, {"subgroup"}} {
 		cfg := lowered(func(c *vk.Caps) {

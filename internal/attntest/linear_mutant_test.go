@@ -66,6 +66,9 @@ func changed(t vkattn.Tensor, f func(s int, x float32, get func(s int) float32) 
 
 // TestLinearMutants makes sure that the table notices what goes wrong in practice.
 func TestLinearMutants(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("one goroutine for a minute under the race detector")
+	}
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
 	var sample []LinearCase

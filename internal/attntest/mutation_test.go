@@ -8,6 +8,9 @@ import (
 
 // TestNaive: plain loops without a mistake pass what the mistakes below are caught by.
 func TestNaive(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("one goroutine for a minute under the race detector")
+	}
 	s := Verify(t.Context(), naive{m: none}, Options{Sample: true}, nil)
 	worst := Result{Allowed: 1}
 	for _, r := range s.Cases {

@@ -38,6 +38,9 @@ func (p *ropeMutantPlan) Run(ctx context.Context, a vkattn.Args) (vkattn.Report,
 
 // TestRopeMutants: the suite notices every call that is not the one it asked for.
 func TestRopeMutants(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("one goroutine for a minute under the race detector")
+	}
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
 	floats := func(t vkattn.Tensor) []float32 { return t.Mem.(*vkattn.Host).Float32s() }

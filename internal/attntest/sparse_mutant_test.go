@@ -49,6 +49,9 @@ func (p *sparseMutantPlan) Run(ctx context.Context, a vkattn.Args) (vkattn.Repor
 
 // TestSparseMutants: the suite notices every call that is not the one it asked for.
 func TestSparseMutants(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("one goroutine for a minute under the race detector")
+	}
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
 	swap := func(i, j int) func(*vkattn.NSA, *vkattn.Args) {

@@ -184,6 +184,9 @@ func (p *Problem) attention() (vkattn.Attention, bool) {
 // TestEveryCase maps every case and compares the plain float64 computation with
 // what is expected: a wrong mapping cannot pass.
 func TestEveryCase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, half a minute under the race detector: without -short only")
+	}
 	testSet(t, ForTest(t))
 }
 
@@ -277,6 +280,9 @@ func testSet(t *testing.T, set *Set) {
 
 // A backend that ignores an option must fail the cases about it.
 func TestOptionsMatter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, half a minute under the race detector: without -short only")
+	}
 	set := ForTest(t)
 	for _, c := range []struct {
 		name   string
