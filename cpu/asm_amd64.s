@@ -1408,8 +1408,8 @@ by2:
 	JL     by2last
 
 by2loop:
-	PREFETCHT0 (BX)
-	PREFETCHT0 64(BX)
+	PREFETCHT1 (BX)
+	PREFETCHT1 64(BX)
 	ADDQ       $0x00000080, BX
 	SUBQ       $0x00000080, SI
 	JG         by2run
@@ -1483,7 +1483,7 @@ by1:
 	JL     by1last
 
 by1loop:
-	PREFETCHT0 (BX)
+	PREFETCHT1 (BX)
 	ADDQ       $0x00000040, BX
 	SUBQ       $0x00000040, SI
 	JG         by1run
@@ -1568,8 +1568,8 @@ by2:
 	JL           by2last
 
 by2loop:
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
+	PREFETCHT1 (SI)
+	PREFETCHT1 64(SI)
 	ADDQ       $0x00000080, SI
 	SUBQ       $0x00000080, DI
 	JG         by2run
@@ -1636,7 +1636,7 @@ by1:
 	JL           by1last
 
 by1loop:
-	PREFETCHT0 (SI)
+	PREFETCHT1 (SI)
 	ADDQ       $0x00000040, SI
 	SUBQ       $0x00000040, DI
 	JG         by1run
@@ -1728,8 +1728,8 @@ by2:
 	JL     by2last
 
 by2loop:
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
+	PREFETCHT1 (SI)
+	PREFETCHT1 64(SI)
 	ADDQ       $0x00000080, SI
 	SUBQ       $0x00000080, DI
 	JG         by2run
@@ -1814,7 +1814,7 @@ by1:
 	JL     by1last
 
 by1loop:
-	PREFETCHT0 (SI)
+	PREFETCHT1 (SI)
 	ADDQ       $0x00000040, SI
 	SUBQ       $0x00000040, DI
 	JG         by1run
@@ -1914,8 +1914,8 @@ by2:
 	JL           by2last
 
 by2loop:
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
+	PREFETCHT1 (R8)
+	PREFETCHT1 64(R8)
 	ADDQ       $0x00000080, R8
 	SUBQ       $0x00000080, R9
 	JG         by2run
@@ -2005,7 +2005,7 @@ by1:
 	JL           by1last
 
 by1loop:
-	PREFETCHT0 (R8)
+	PREFETCHT1 (R8)
 	ADDQ       $0x00000040, R8
 	SUBQ       $0x00000040, R9
 	JG         by1run
@@ -2118,8 +2118,8 @@ by2:
 	JL     by2last
 
 by2loop:
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
+	PREFETCHT1 (DI)
+	PREFETCHT1 64(DI)
 	ADDQ       $0x00000080, DI
 	SUBQ       $0x00000080, R8
 	JG         by2run
@@ -2237,7 +2237,7 @@ by1:
 	JL     by1last
 
 by1loop:
-	PREFETCHT0 (DI)
+	PREFETCHT1 (DI)
 	ADDQ       $0x00000040, DI
 	SUBQ       $0x00000040, R8
 	JG         by1run
@@ -2363,8 +2363,8 @@ by2:
 	JL           by2last
 
 by2loop:
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
 	ADDQ       $0x00000080, R10
 	SUBQ       $0x00000080, R11
 	JG         by2run
@@ -2488,7 +2488,7 @@ by1:
 	JL           by1last
 
 by1loop:
-	PREFETCHT0 (R10)
+	PREFETCHT1 (R10)
 	ADDQ       $0x00000040, R10
 	SUBQ       $0x00000040, R11
 	JG         by1run

@@ -17,9 +17,11 @@ func BenchmarkDecodeRoof(b *testing.B) {
 	if !hasAVX2 {
 		b.Skip("the loop needs AVX2")
 	}
-	for _, heads := range []int{32, 8} {
-		b.Run(fmt.Sprintf("h%dkv8s32768d128", heads), func(b *testing.B) {
-			op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 8, SeqQ: 1, SeqK: 32768, HeadDim: 128}
+	for _, shape := range []struct{ batch, heads, keys, d int }{
+		{1, 32, 32768, 128}, {1, 8, 32768, 128}, {1, 64, 32768, 128}, {1, 32, 65536, 64}, {8, 32, 4096, 128},
+	} {
+		b.Run(fmt.Sprintf("b%dh%dkv8s%dd%d", shape.batch, shape.heads, shape.keys, shape.d), func(b *testing.B) {
+			op := vkattn.Attention{Batch: shape.batch, HeadsQ: shape.heads, HeadsK: 8, SeqQ: 1, SeqK: shape.keys, HeadDim: shape.d}
 			backend := New(Config{})
 			defer backend.Close()
 			r := newContiguousRun(newRand(1), op)

@@ -3,7 +3,7 @@ package cpu
 import "gonum.org/v1/gonum/blas/blas32"
 
 // stream is what a tile of few rows reads, once and in this order: keys, then values. While a row of them is
-// used, one that is aheadBytes further comes into the cache.
+// used, one that is aheadBytes further comes into the second cache.
 type stream struct {
 	k, v blas32.General
 	more bool // after the values, more keys
