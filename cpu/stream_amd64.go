@@ -42,31 +42,46 @@ func prefetchFrom(m blas32.General, row int) prefetch {
 	return p
 }
 
+// mostTogether is how many rows are done at once at most.
+const mostTogether = 4
+
 // rowGroup is how many of n rows are done at once.
 func rowGroup(n int) int {
 	switch {
-	case n >= 4:
-		return 4
+	case n >= mostTogether:
+		return mostTogether
 	case n >= 2:
 		return 2
 	}
 	return 1
 }
 
+// pieces calls do for rows [j, end) of m, piece by piece, each with what to prefetch meanwhile: what lies aheadBytes further
+// in m, or in next from row on. Short pieces stay in the first cache while several groups of rows take them in turn.
+func pieces(m, next blas32.General, row int, short bool, do func(j, end int, p prefetch)) {
+	ahead := aheadRows(m)
+	near, step := m.Rows-ahead, m.Rows // up to near m comes, and then next
+	if short {
+		step = ahead
+	}
+	for j, end := 0, 0; j < near; j = end {
+		end = min(j+step, near)
+		do(j, end, prefetchFrom(m, j+ahead))
+	}
+	do(near, m.Rows, prefetchFrom(next, row))
+}
+
 func (k *avx2Kernel) streamScores(s, keys blas32.General, r0, r1 int) {
 	k.soon.k = keys
 	stride := roundUp(k.d, vectorLen)
-	near := keys.Rows - aheadRows(keys) // up to here keys come, and then values
-	for r, n := r0, 0; r < r1; r += n {
-		n = rowGroup(r1 - r)
-		do := [...]func(s *float32, sStride int, q *float32, qStride int, k *float32, kStride, n, d int, next *float32, offset, run, jump int){
-			1: streamScores1, 2: streamScores2, 4: streamScores4}[n]
-		to, q := s.Data[r*s.Stride:], &k.q[r*stride]
-		p := prefetchFrom(keys, keys.Rows-near)
-		do(&to[0], s.Stride, q, stride, &keys.Data[0], keys.Stride, near, k.d, p.next, p.offset, p.run, p.jump)
-		p = prefetchFrom(k.soon.v, 0)
-		do(&to[near], s.Stride, q, stride, &keys.Data[near*keys.Stride], keys.Stride, keys.Rows-near, k.d, p.next, p.offset, p.run, p.jump)
-	}
+	pieces(keys, k.soon.v, 0, r1-r0 > mostTogether, func(j, end int, p prefetch) {
+		for r, n := r0, 0; r < r1; r += n {
+			n = rowGroup(r1 - r)
+			do := [...]func(s *float32, sStride int, q *float32, qStride int, k *float32, kStride, n, d int, next *float32, offset, run, jump int){
+				1: streamScores1, 2: streamScores2, 4: streamScores4}[n]
+			do(&s.Data[r*s.Stride+j], s.Stride, &k.q[r*stride], stride, &keys.Data[j*keys.Stride], keys.Stride, end-j, k.d, p.next, p.offset, p.run, p.jump)
+		}
+	})
 }
 
 // streamValues notices values that are not finite by the sums, which any of them spoils.
@@ -78,17 +93,14 @@ func (k *avx2Kernel) streamValues(t *state, p, v blas32.General, r0, r1 int) boo
 	if k.soon.more {
 		after = k.soon.k.Rows
 	}
-	near := v.Rows - aheadRows(v)
-	for r, n := 0, 0; r < o.Rows; r += n {
-		n = rowGroup(o.Rows - r)
-		do := [...]func(o *float32, oStride int, p *float32, pStride int, v *float32, vStride, n, cols int, next *float32, offset, run, jump int){
-			1: streamValues1, 2: streamValues2, 4: streamValues4}[n]
-		to, weights := &o.Data[r*o.Stride], p.Data[(r0+r)*p.Stride:]
-		f := prefetchFrom(v, v.Rows-near)
-		do(to, o.Stride, &weights[0], p.Stride, &v.Data[0], v.Stride, near, v.Cols, f.next, f.offset, f.run, f.jump)
-		f = prefetchFrom(k.soon.k, after)
-		do(to, o.Stride, &weights[near], p.Stride, &v.Data[near*v.Stride], v.Stride, v.Rows-near, v.Cols, f.next, f.offset, f.run, f.jump)
-	}
+	pieces(v, k.soon.k, after, o.Rows > mostTogether, func(j, end int, f prefetch) {
+		for r, n := 0, 0; r < o.Rows; r += n {
+			n = rowGroup(o.Rows - r)
+			do := [...]func(o *float32, oStride int, p *float32, pStride int, v *float32, vStride, n, cols int, next *float32, offset, run, jump int){
+				1: streamValues1, 2: streamValues2, 4: streamValues4}[n]
+			do(&o.Data[r*o.Stride], o.Stride, &p.Data[(r0+r)*p.Stride+j], p.Stride, &v.Data[j*v.Stride], v.Stride, end-j, v.Cols, f.next, f.offset, f.run, f.jump)
+		}
+	})
 	if allFinite(&o.Data[0], o.Stride, o.Rows, o.Cols) || allFinite(&v.Data[0], v.Stride, v.Rows, v.Cols) {
 		k.scaled(r0, r1)
 		return true
