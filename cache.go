@@ -56,7 +56,7 @@ type CacheTokens struct {
 // the step, one sequence behind the other.
 type CacheArgs struct {
 	Q          Tensor // [1, HeadsQ, tokens, HeadDim], before rotation; not given: nothing is attended
-	K, V       Tensor // the new keys (before rotation) and values of the tokens; not given: they are there already
+	K, V       Tensor // the new keys (before rotation) and values of the tokens, of TypeQ; not given: they are there already
 	Out        Tensor // [1, HeadsQ, tokens, ValueDim]
 	LSE        Tensor // [1, HeadsQ, tokens, 1], if With names it
 	Slopes     Tensor // [1, HeadsQ, 1, 1], if With names it
@@ -180,7 +180,7 @@ func (c CacheSpec) Canonical() CacheSpec {
 	return c
 }
 
-// Tokens of a page: without pages, those of a sequence.
+// PageTokens is the number of tokens of a page: without pages, those of a sequence.
 func (c CacheSpec) PageTokens() int {
 	if c.Page == 0 {
 		return c.Op.SeqK
@@ -250,4 +250,42 @@ func (r CacheRope) validate(headDim int) error {
 // Tables are those of a canonical spec's rotation, for all of its positions: see RopeTable.
 func (r CacheRope) Tables() (cos, sin Tensor, err error) {
 	return RopeTable(r.InvFreq, r.Attention, 0, r.Positions)
+}
+
+// CheckStep finds what is wrong with the data of a step of so many tokens in a layer. The spec is canonical. Backends call it.
+func (c CacheSpec) CheckStep(layer, tokens int, a *CacheArgs) error {
+	if layer < 0 || layer >= c.Layers {
+		return &ShapeError{"Layer", "", layer, fmt.Sprintf("0 to %d", c.Layers-1)}
+	}
+	op := &c.Op
+	attends, appends := a.Q.Given(), a.K.Given() || a.V.Given()
+	row, head := [4]int{1, op.HeadsQ, tokens, 1}, [4]int{1, op.HeadsQ, 1, 1}
+	with := func(h, last int) [4]int { return [4]int{1, h, tokens, last} }
+	for _, t := range []struct {
+		name  string
+		t     Tensor
+		typ   Type
+		shape [4]int
+		write bool
+		need  bool
+	}{
+		{"Q", a.Q, op.TypeQ, with(op.HeadsQ, op.HeadDim), false, attends},
+		{"K", a.K, op.TypeQ, with(op.HeadsK, op.HeadDim), false, appends},
+		{"V", a.V, op.TypeQ, with(op.HeadsV, op.ValueDim), false, appends},
+		{"Out", a.Out, op.TypeOut, with(op.HeadsQ, op.ValueDim), true, attends},
+		{"LSE", a.LSE, Float32, row, true, attends && op.With.Has(WithLSE)},
+		{"Slopes", a.Slopes, Float32, head, false, attends && op.With.Has(WithALiBi)},
+		{"SinkLogits", a.SinkLogits, Float32, head, false, attends && op.With.Has(WithSinkLogits)},
+	} {
+		if !t.need {
+			if t.t.Given() {
+				return &ArgError{t.name, "given, but the step does not read or write it"}
+			}
+			continue
+		}
+		if err := t.t.check(t.name, t.typ, t.shape, t.write); err != nil {
+			return err
+		}
+	}
+	return checkOverlap(&Args{Q: a.Q, K: a.K, V: a.V, Out: a.Out, LSE: a.LSE, Slopes: a.Slopes, SinkLogits: a.SinkLogits})
 }

@@ -294,8 +294,8 @@ func (b *Book) Grow(s []vkattn.CacheSeq, n []int) ([]Copy, error) {
 		if slices.Contains(s[:i], name) {
 			return nil, &vkattn.ArgError{Arg: "Seq", Reason: fmt.Sprintf("sequence %d is in the step twice", name)}
 		}
-		if n[i] > b.longest-q.Len {
-			return nil, &vkattn.CacheFullError{What: fmt.Sprintf("tokens of sequence %d", name), Need: q.Len + n[i], Have: b.longest}
+		if err := b.holds(q, name, n[i]); err != nil {
+			return nil, err
 		}
 		need += ceilDiv(q.Len+n[i], b.page) - len(q.Pages) + b.shared(q, q.Len/b.page, len(q.Pages), left)
 	}
@@ -315,24 +315,12 @@ func (b *Book) Grow(s []vkattn.CacheSeq, n []int) ([]Copy, error) {
 	return copies, nil
 }
 
-// Common is how many tokens from the start lie in pages that all of the sequences share, in whole pages.
-func (b *Book) Common(s []vkattn.CacheSeq) int {
-	if len(s) == 0 {
-		return 0
+// holds refuses more tokens than a sequence may have.
+func (b *Book) holds(q *Sequence, s vkattn.CacheSeq, n int) error {
+	if n > b.longest-q.Len {
+		return &vkattn.CacheFullError{What: fmt.Sprintf("tokens of sequence %d", s), Need: q.Len + n, Have: b.longest}
 	}
-	first := b.seqs[s[0]]
-	n := first.Len / b.page
-	for _, name := range s[1:] {
-		q := b.seqs[name]
-		n = min(n, q.Len/b.page)
-		for i := range n {
-			if q.Pages[i] != first.Pages[i] || q.Pages[i] == Hole {
-				n = i
-				break
-			}
-		}
-	}
-	return n * b.page
+	return nil
 }
 
 // Stats is how full the pages are; Bytes is the backend's to fill in.
