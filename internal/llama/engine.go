@@ -28,7 +28,8 @@ type Engine struct {
 	q                    vkattn.Tensor   // [1, Heads, Tokens, HeadDim]: queries of a step, turned
 	keys, values         []vkattn.Tensor // of each layer, [1, KVHeads, Context, HeadDim]
 
-	stats Stats
+	stats  Stats
+	report vkattn.Report
 }
 
 // Stats is what an engine did.
@@ -135,6 +136,9 @@ func (e *Engine) Close() error {
 // Stats is what the engine did so far.
 func (e *Engine) Stats() Stats { return e.stats }
 
+// Report is that of the last batch of calls: positions and attention of one layer.
+func (e *Engine) Report() vkattn.Report { return e.report }
+
 // NewSequence starts an empty text.
 func (e *Engine) NewSequence() *Sequence { return &Sequence{} }
 
@@ -218,6 +222,6 @@ func (e *Engine) attention(ctx context.Context, layer int, s *Sequence, q, k, v 
 	if err != nil {
 		return err
 	}
-	_, err = pending.Wait(ctx)
+	e.report, err = pending.Wait(ctx)
 	return err
 }
