@@ -105,6 +105,7 @@ func (ch *choice) run(r *run, c *call) error {
 	if c.share > 0 {
 		l.share = c.share
 	}
+	l.cached = c.cached
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
@@ -244,7 +245,11 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	if err != nil {
 		return err
 	}
-	if cfg := &r.be.config; r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && cfg.Splits == 0 && cfg.SplitKeys == 0 {
+	splitKeys := r.be.config.SplitKeys
+	if l.cached != nil && l.cached.splitKeys > 0 {
+		splitKeys = l.cached.splitKeys
+	}
+	if r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 {
 		sec, err := s.next(0, 0)
 		if err != nil {
 			return err
@@ -268,15 +273,15 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 		most = min(most, n)
 	}
 	partKeys := ceilDiv(ceilDiv(longest, min(int(p.Splits), most)), keyTile) * keyTile
-	if n := r.be.config.SplitKeys; n > 0 {
-		partKeys = ceilDiv(n, keyTile) * keyTile
+	if splitKeys > 0 {
+		partKeys = ceilDiv(splitKeys, keyTile) * keyTile
 	}
 	splits := ceilDiv(longest, partKeys)
 	if splits > most {
 		return fmt.Errorf("dispatch: parts of %d keys cut %d keys to %d parts, this device joins %d: %w", partKeys, longest, splits, most, vkattn.ErrUnsupported)
 	}
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
-	split := splits > 1 || r.be.config.SplitKeys > 0
+	split := splits > 1 || splitKeys > 0
 	p.Splits = uint32(splits)
 	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, int(key.Invocations), l.op.SeqQ*l.pack), l.tiles)}
 	if split {

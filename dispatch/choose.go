@@ -26,6 +26,7 @@ type kernelKey struct {
 	Vector        bool
 	Extras        uint32 // EXTRAS of flash.comp
 	Whole         bool   // a row group is a whole subgroup
+	Paged         uint32 // PAGED of lib/keys.glsl
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -35,6 +36,7 @@ func (k kernelKey) spec() []vk.SpecConstant {
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
 		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: b2u(k.Whole)},
+		{ID: 8, Value: k.Paged},
 	}
 }
 

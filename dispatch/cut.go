@@ -101,6 +101,7 @@ type layout struct {
 	allKeys                       bool    // areas show all keys, also those that the masks hide
 	share                         float64 // of the predicted work that is done, see call
 	maskHeads, maskBlock          int     // heads that the mask has, and keys that one of its bytes is for
+	cached                        *cached // keys and values lie in the pool of a cache
 }
 
 func newLayout(g *geometry, limits *vk.Limits) *layout {
@@ -182,6 +183,10 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 	keys := func(v *view, h0, h1 int) (lo, hi int) {
 		if a.key0 >= a.key1 {
 			return 0, 0
+		}
+		if l.cached != nil {
+			row0, row1 := l.cached.rows(l.seqs[a.seq0:a.seq1], a.key0, a.key1)
+			return v.off + h0*v.sh + row0*v.ss, v.off + (h1-1)*v.sh + (row1-1)*v.ss + v.n
 		}
 		return v.off + s0.Batch*v.sb + h0*v.sh + (s0.K0+a.key0)*v.ss, v.off + s1.Batch*v.sb + (h1-1)*v.sh + (s1.K0+a.key1-1)*v.ss + v.n
 	}

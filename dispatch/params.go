@@ -38,6 +38,9 @@ type params struct {
 	GlobalList                            uint32
 	BlockList                             uint32
 	ItemList, JoinedList                  uint32
+	PageList, PageStride                  uint32
+	PageTokens, PageCount                 uint32
+	TreeList                              uint32
 }
 
 // sliceParams is the push constant block of shaders/lib/slice.glsl.
@@ -63,6 +66,7 @@ const (
 	flagLSE
 	flagBlocks
 	flagRelative
+	flagTree
 )
 
 const (

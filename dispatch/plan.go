@@ -195,26 +195,34 @@ func (p *Plan) Record(batch vkattn.Batch, args vkattn.Args) error {
 	if !ok || b.be != p.be {
 		return &vkattn.ArgError{Arg: "Batch", Reason: "belongs to another backend"}
 	}
-	if b.submitted {
-		return &vkattn.ArgError{Arg: "Batch", Reason: "was submitted already"}
-	}
 	c := &call{plan: p, args: args}
-	for _, t := range c.tensors() {
-		switch m := t.t.Mem.(type) {
-		case nil, *vkattn.Host:
-		case *memory:
-			if m.be != p.be {
-				return &vkattn.ArgError{Arg: t.name, Reason: "lives on another backend"}
-			}
-		default:
-			return &vkattn.ArgError{Arg: t.name, Reason: fmt.Sprintf("memory of type %T is neither host memory nor this backend's", m)}
-		}
+	if err := b.takes(c); err != nil {
+		return err
 	}
 	var err error
 	if c.seqs, err = p.decision.check(&c.args); err != nil {
 		return err
 	}
 	b.calls = append(b.calls, c)
+	return nil
+}
+
+// takes refuses a call on tensors of others, and any after the batch was submitted.
+func (b *Batch) takes(c *call) error {
+	if b.submitted {
+		return &vkattn.ArgError{Arg: "Batch", Reason: "was submitted already"}
+	}
+	for _, t := range c.tensors() {
+		switch m := t.t.Mem.(type) {
+		case nil, *vkattn.Host:
+		case *memory:
+			if m.be != b.be {
+				return &vkattn.ArgError{Arg: t.name, Reason: "lives on another backend"}
+			}
+		default:
+			return &vkattn.ArgError{Arg: t.name, Reason: fmt.Sprintf("memory of type %T is neither host memory nor this backend's", m)}
+		}
+	}
 	return nil
 }
 
@@ -307,11 +315,16 @@ func (p *pending) Wait(ctx context.Context) (vkattn.Report, error) {
 
 // Run records, submits and waits. It returns only when nothing of it runs any more; see vkattn.Plan.
 func (p *Plan) Run(ctx context.Context, args vkattn.Args) (vkattn.Report, error) {
-	b := p.be.NewBatch()
+	b := &Batch{be: p.be}
 	if err := p.Record(b, args); err != nil {
 		return vkattn.Report{}, err
 	}
-	pend, err := b.(*Batch).start()
+	return b.run(ctx)
+}
+
+// run submits the batch and waits for it, on the caller's goroutine.
+func (b *Batch) run(ctx context.Context) (vkattn.Report, error) {
+	pend, err := b.start()
 	if err != nil {
 		return vkattn.Report{}, err
 	}

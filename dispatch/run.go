@@ -182,6 +182,17 @@ func (r *run) end(err error) error {
 	return wrap(err)
 }
 
+// inTurn runs f when its turn comes, and waits for what it has submitted.
+func (b *Backend) inTurn(ctx context.Context, f func(*run) error) error {
+	leave, err := b.turn()(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.active.Done()
+	r := b.newRun(ctx, leave)
+	return r.end(f(r))
+}
+
 // call runs one recorded call.
 func (r *run) call(c *call) error {
 	d, sum := c.plan.decision, &c.plan.summary

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
@@ -18,11 +19,14 @@ type call struct {
 	// share is about what is left of the key tiles by a choice that lies on the device, at most 1; 0: all. It keeps what the
 	// call costs, and what the backend learns from it, near the truth.
 	share float64
+	// cached says where the keys and values lie, if they are those of a cache: args.K and args.V are its pool then.
+	cached *cached
+	more   []*memory // that the call uses beside its tensors
 }
 
 // memories lists the device allocations that a call uses.
 func (c *call) memories() []*memory {
-	var ms []*memory
+	ms := slices.Clone(c.more)
 	all := c.tensors()
 	for i := range all {
 		t := &all[i]
@@ -171,6 +175,24 @@ func (r *run) copyBuffer(src, dst *vk.Buffer, off, size int64) error {
 	}
 	if err := c.Copy(src, dst, []vk.Region{{Src: 0, Dst: off, Size: size}}); err != nil {
 		return err
+	}
+	c.Barrier(vk.BarrierAll)
+	return nil
+}
+
+// copyRegions records copies between two buffers, and what follows sees them.
+func (r *run) copyRegions(src, dst *vk.Buffer, regions []vk.Region) error {
+	if len(regions) == 0 {
+		return nil
+	}
+	c, err := r.open()
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(regions, 4096) {
+		if err := c.Copy(src, dst, some); err != nil {
+			return err
+		}
 	}
 	c.Barrier(vk.BarrierAll)
 	return nil

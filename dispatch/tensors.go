@@ -218,13 +218,7 @@ func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
 	if dstHost && srcHost {
 		return copyHost(dst, src, size)
 	}
-	leave, err := b.turn()(ctx)
-	if err != nil {
-		return err
-	}
-	defer b.active.Done()
-	r := b.newRun(ctx, leave)
-	return r.end(r.copy(dst, src))
+	return b.inTurn(ctx, func(r *run) error { return r.copy(dst, src) })
 }
 
 // copyHost copies row by row between two host tensors of one shape.

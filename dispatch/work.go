@@ -58,7 +58,7 @@ func (s *sections) next(a int, further int64) (section, error) {
 	}{{s.slopes, &p.SlopeList, &p.SlopeBatch, nil}, {s.sinks, &p.SinkList, &p.SinkBatch, nil},
 		{s.relative, &p.RelativeList, &p.RelativeBatch, nil}}
 	used := len(sec.words)
-	perSequence := sequenceWords
+	perSequence := sequenceWords + s.cached.words()
 	for i := range vectors {
 		v := &vectors[i]
 		if *v.batch = uint32(v.batchStride); v.batchStride == 0 {
@@ -94,6 +94,7 @@ func (s *sections) next(a int, further int64) (section, error) {
 		v := &vectors[i]
 		*v.list = add(v.words) - uint32(seq0*v.batchStride)
 	}
+	s.cached.append(&sec, seq0, f.sequences)
 	if s.mask != nil {
 		p.BlockList = uint32(len(sec.words)) - 2*uint32(a)
 		sec.words = f.blocks.appendTo(sec.words)

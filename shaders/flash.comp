@@ -31,7 +31,7 @@ layout(constant_id = 2) const uint ROWS = 8;     // 1, 2, 4, 8 or 16, at most tw
 layout(constant_id = 3) const uint DIM4 = 2;     // vec4 per lane of a query or key row: D <= 4*LANES*DIM4
 layout(constant_id = 4) const uint VALUE4 = 2;   // the same of a value row
 layout(constant_id = 5) const bool VECTOR = true;
-layout(constant_id = 6) const uint EXTRAS = 0u;          // what is compiled in: 1 block masks; 2 softcap, ALiBi, biases and boolean masks, too; 3 those by blocks of keys
+layout(constant_id = 6) const uint EXTRAS = 0u;          // what is compiled in: 1 block masks and trees; 2 softcap, ALiBi, biases and boolean masks, too; 3 those by blocks of keys
 layout(constant_id = 7) const bool WHOLE = false;       // a row group is a whole subgroup
 
 const uint KEYS = 4u;           // keys of one step
@@ -46,6 +46,7 @@ const bool CHOICES = EXTRAS >= 3u;
 #include "lib/items.glsl"
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
+#include "lib/keys.glsl"
 #include "lib/mask.glsl"
 #include "lib/blocks.glsl"
 #include "lib/exchange.glsl"
@@ -83,7 +84,7 @@ void load_query(RowTile tile, int row) {
 void multiply_keys(uint base, int j, int first, int last) {
     vec4 keys[KEYS * DIM4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + uint(clamp(j + int(c), first, last)) * k_stride;
+        uint row = base + key_row(c, j, first, last) * k_stride;
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
             keys[c * DIM4 + x] = inside(load_k(row, slice_dim(x), query_dim), slice_dim(x), query_dim);
         }
@@ -110,7 +111,7 @@ void add_values(uint base, int j, int first, int last) {
     uint seen = seen_by_group();
     vec4 values[KEYS * VALUE4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + uint(clamp(j + int(c), first, last)) * v_stride;
+        uint row = base + key_row(c, j, first, last) * v_stride;
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
             vec4 value = load_v(row, slice_dim(x), out_dim);
             // A key that nobody here sees may hold anything, NaN included.
@@ -259,6 +260,7 @@ void main() {
 
     uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
+    find_index(seq);
     bool row_global[OWN];
     int position[OWN];
     float slope[OWN];
@@ -317,6 +319,9 @@ void main() {
             if (BLOCKS && (kind & BLOCK_BITS) != 0u) {
                 bits[o] &= lists[block_bits + row_group() * ROWS + owned_row(o)];
             }
+            if (BLOCKS && (flags & FLAG_TREE) != 0u) {
+                bits[o] &= tree_keys(seq, tree_row(seq, owned(tile, row, o).i), tile_first);
+            }
         }
         if (choosing && (kind & BLOCK_FULL) == 0u) {
             uint chosen = 0u;
@@ -330,6 +335,7 @@ void main() {
         }
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
             int j = tile_first + int(c0);
+            find_keys(j, key_first, key_end - 1);
             multiply_keys(k_base, j, key_first, key_end - 1);
             gather();
             uint seen_by_owned = 0u;

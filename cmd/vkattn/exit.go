@@ -11,6 +11,7 @@ import (
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/bench"
+	"github.com/vkattn/vkattn/internal/llama"
 	"github.com/vkattn/vkattn/internal/tensorio"
 	"github.com/vkattn/vkattn/vk"
 )
@@ -49,6 +50,7 @@ func exitCode(err error) int {
 		mismatch *mismatchError
 		stopped  *interrupted
 		format   *tensorio.FormatError
+		model    *llama.FormatError
 		records  *bench.ReadError
 		path     *fs.PathError
 	)
@@ -59,7 +61,7 @@ func exitCode(err error) int {
 		return 128 + int(stopped.signal)
 	case errors.As(err, &mismatch):
 		return exitMismatch
-	case errors.As(err, &usage), errors.As(err, &format), errors.As(err, &records), errors.Is(err, vkattn.ErrInvalid):
+	case errors.As(err, &usage), errors.As(err, &format), errors.As(err, &model), errors.As(err, &records), errors.Is(err, vkattn.ErrInvalid):
 		return exitUsage
 	case errors.As(err, &nothing), errors.Is(err, vkattn.ErrUnsupported), errors.Is(err, dispatch.ErrNoDevice),
 		errors.Is(err, vk.ErrUnavailable), errors.Is(err, vk.ErrUnsupported):
@@ -84,7 +86,7 @@ func (a *app) finish(err error) int {
 }
 
 // packagePrefix is the package that an error comes from, at the start of its text or of a wrapped one's.
-var packagePrefix = regexp.MustCompile(`(^|: )(?:(?:vkattn|tensorio|dispatch|cpu|vk|golden): )+`)
+var packagePrefix = regexp.MustCompile(`(^|: )(?:(?:vkattn|tensorio|dispatch|cpu|vk|golden|llama): )+`)
 
 // plainMessage is err without the packages that it comes from.
 func plainMessage(err error) string { return plainText(err.Error()) }

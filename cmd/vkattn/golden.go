@@ -9,6 +9,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/internal/golden"
+	"github.com/vkattn/vkattn/internal/llama"
 )
 
 // goldenCases reads a golden set.
@@ -34,10 +35,7 @@ func goldenCases(ctx context.Context, dir string, filter *regexp.Regexp) (loader
 // goldenCase runs one case and compares everything that it gives.
 func goldenCase(ctx context.Context, b vkattn.Backend, c *golden.Case) caseResult {
 	r := caseResult{Name: c.Name, Op: c.Op, Status: "failed"}
-	p, err := c.Problem()
-	if err == nil {
-		err = runAll(ctx, b, p)
-	}
+	results, err := goldenResults(ctx, b, c)
 	if err != nil {
 		var unsupported *golden.Unsupported
 		text, ok := unsupportedText(err)
@@ -53,7 +51,7 @@ func goldenCase(ctx context.Context, b vkattn.Backend, c *golden.Case) caseResul
 	}
 	var skipped, wrong []string
 	compared := 0
-	for _, t := range p.Check() {
+	for _, t := range results {
 		if t.Skipped != "" {
 			skipped = append(skipped, t.Tensor)
 			continue
@@ -79,6 +77,40 @@ func goldenCase(ctx context.Context, b vkattn.Backend, c *golden.Case) caseResul
 		}
 	}
 	return r
+}
+
+// goldenResults runs a case: the calls of a problem, or a model that writes a text.
+func goldenResults(ctx context.Context, b vkattn.Backend, c *golden.Case) ([]golden.Result, error) {
+	if c.Op == golden.Generate {
+		return goldenText(ctx, b, c)
+	}
+	p, err := c.Problem()
+	if err != nil {
+		return nil, err
+	}
+	if err := runAll(ctx, b, p); err != nil {
+		return nil, err
+	}
+	return p.Check(), nil
+}
+
+// goldenText has the model of a case write its text.
+func goldenText(ctx context.Context, b vkattn.Backend, c *golden.Case) ([]golden.Result, error) {
+	want, err := c.Text()
+	if err != nil {
+		return nil, err
+	}
+	w, err := llama.Open(ctx, b, want.Model, want.Tokenizer, llama.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	var text strings.Builder
+	got, err := w.Generate(ctx, &text, llama.Request{Prompt: want.Prompt, Steps: want.Steps})
+	if err != nil {
+		return nil, err
+	}
+	return want.Check(got.Tokens, text.String(), got.Logits), nil
 }
 
 // share is the part of what is allowed that an error uses up. Nothing allowed and nothing off is no share.

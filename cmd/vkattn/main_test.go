@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the command as a user would: testdata/script says what it prints where. All but device.txtar
 // run on the CPU alone; that one runs on the device that VKATTN_TEST_DEVICE names.
 func TestScripts(t *testing.T) {
-	golden, err := filepath.Abs(filepath.Join("..", "..", "testdata", "golden"))
+	testdata, err := filepath.Abs(filepath.Join("..", "..", "testdata"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,8 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
-			e.Setenv("GOLDEN", golden)
+			e.Setenv("GOLDEN", filepath.Join(testdata, "golden"))
+			e.Setenv("STORIES", filepath.Join(testdata, "stories"))
 			e.Setenv("DEVICE", device)
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
 			for _, name := range []string{"VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH"} {

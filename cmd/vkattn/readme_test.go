@@ -22,6 +22,15 @@ func fenced(t *testing.T, text, language string) []string {
 	return blocks
 }
 
+// words splits a command line; quotes hold a word together.
+func words(line string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`"([^"]*)"|'([^']*)'|(\S+)`).FindAllStringSubmatch(line, -1) {
+		all = append(all, m[1]+m[2]+m[3])
+	}
+	return all
+}
+
 func readme(t *testing.T) (text, root string) {
 	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
@@ -58,7 +67,7 @@ func TestReadmeCommands(t *testing.T) {
 	ran := 0
 	for _, block := range fenced(t, text, "sh") {
 		for line := range strings.Lines(block) {
-			args := strings.Fields(line)
+			args := words(line)
 			if len(args) == 0 || args[0] != "vkattn" {
 				continue
 			}
@@ -83,7 +92,7 @@ func TestReadmeFlags(t *testing.T) {
 	root := newRoot(&app{})
 	for _, block := range fenced(t, text, "console") {
 		for line := range strings.Lines(block) {
-			args := strings.Fields(line)
+			args := words(line)
 			if len(args) < 2 || args[0] != "vkattn" {
 				t.Errorf("not a command: %s", line)
 				continue

@@ -31,7 +31,8 @@ which of them ran it, how, why there, how long it took and how exact the answer 
   vkattn plan --preset gpt2 --caps rx-7900-xtx-radv          # what would run on a card that is not here
   vkattn verify --device gpu                                 # is every option right on this device?
   vkattn bench --headdim 64,128 --seqlen 1k-8k*2 -o csv
-  vkattn report here.json there.json -o report.html          # tables and plots of what bench measured`,
+  vkattn report here.json there.json -o report.html          # tables and plots of what bench measured
+  vkattn generate --model stories260K.bin --tokenizer tok512.bin "Once upon a time"`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
@@ -43,7 +44,7 @@ which of them ran it, how, why there, how long it took and how exact the answer 
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no notes and no progress on stderr")
 	root.SetGlobalNormalizationFunc(aliases)
 	root.SetUsageFunc(groupedUsage)
-	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newMask(a), newVerify(a), newBench(a), newTune(a), newCompare(a), newReport(a), newVersion(a))
+	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newMask(a), newVerify(a), newBench(a), newTune(a), newGenerate(a), newCompare(a), newReport(a), newVersion(a))
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" {

@@ -32,6 +32,7 @@ const (
 	byScale              // 1e-6*max(1, absmax)
 	relative             // 1e-6 of each element
 	exact                // copies of inputs, integers
+	byLogit              // 1e-3: a model's numbers in float32
 )
 
 func (c *Case) rule(name string) rule {
@@ -42,6 +43,11 @@ func (c *Case) rule(name string) rule {
 	case "rope_inv_freq", "alibi_slopes":
 		return relative
 	case "t5_bucket":
+		return exact
+	case Generate:
+		if name == "logits_last" {
+			return byLogit
+		}
 		return exact
 	}
 	switch {
@@ -76,6 +82,8 @@ func (c *Case) Compare(name string, got []float32, want []float64) (worst, allow
 	switch rule {
 	case byScale:
 		fixed = 1e-6 * math.Max(1, c.absMax(name, want))
+	case byLogit:
+		fixed = 1e-3
 	case byError:
 		key := strings.TrimSuffix(name, "_f64") // the exact version of the same tensor
 		if c.Tensors[name].DType == "float16" {

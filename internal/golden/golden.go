@@ -2,7 +2,8 @@
 // that were computed by others (PyTorch in float64, the ONNX reference
 // implementation, llama2.c), and turns those that are attention or rotary
 // embedding into calls of package vkattn. Cases about tables, such as ALiBi
-// slopes, are compared with what its functions make.
+// slopes, are compared with what its functions make. Cases about the text that
+// a language model writes are a Text, which whoever has the model runs.
 //
 // A set is a folder with manifest.json and one .npz per case. The life of a case:
 //
@@ -48,7 +49,14 @@ type Case struct {
 	SHA256    string            `json:"sha256"` // of File
 	Note      string            `json:"note"`
 
-	dir string
+	dir     string
+	stories stories
+}
+
+// stories is what the manifest says about the model of the cases about texts.
+type stories struct {
+	Model     string `json:"model_sha256"`
+	Tokenizer string `json:"tokenizer_sha256"`
 }
 
 // Tensor is what the manifest says about one array of a case.
@@ -99,7 +107,10 @@ func Load(dir string) (*Set, error) {
 		return nil, err
 	}
 	var m struct {
-		Cases []*Case `json:"cases"`
+		Cases       []*Case `json:"cases"`
+		Conventions struct {
+			Stories stories `json:"stories"`
+		} `json:"conventions"`
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, fmt.Errorf("golden: %s: %w", path, err)
@@ -120,7 +131,7 @@ func Load(dir string) (*Set, error) {
 			return nil, fmt.Errorf("golden: %s: %w", path, err)
 		}
 		seen[c.Name] = true
-		c.dir = dir
+		c.dir, c.stories = dir, m.Conventions.Stories
 	}
 	return &Set{Dir: dir, Cases: m.Cases}, nil
 }

@@ -75,6 +75,9 @@ type Result struct {
 // for cases that it has no words for (yet), and anything else if the case
 // cannot be read or is at odds with itself. Every call passes the Check of its op.
 func (c *Case) Problem() (*Problem, error) {
+	if c.Op == Generate {
+		return nil, &Unsupported{c.Name, "it is about a text, see Text"}
+	}
 	build := map[string]func(*builder) error{
 		"attention": torchAttention, "attention_varlen": torchAttention,
 		"onnx.Attention": onnxAttention, "onnx.preview.FlexAttention": onnxFlexAttention,

@@ -162,6 +162,26 @@ uint chosen_keys(uint bits, uint row, uint stride, int first) {
     return bits;
 }
 
+// tree_row is where the bits of row i lie in lists[], or 0 if the sequence has no tree: one for each of its last sq keys.
+uint tree_row(Sequence seq, uint i) {
+    uint tree = lists[tree_list + seq.index];
+    return tree == 0u ? 0u : tree + i * ((uint(seq.sq) + 31u) / 32u);
+}
+
+// tree_keys are those of the 32 keys from first on that the row sees whose bits lie at row: all that come before the tree.
+uint tree_keys(Sequence seq, uint row, int first) {
+    int words = (seq.sq + 31) / 32, beyond = first - (seq.sk - seq.sq);
+    if (row == 0u || beyond <= -32) {
+        return 0xffffffffu;
+    }
+    if (beyond < 0) {
+        return bits_of(0, -beyond, 0) | lists[row] << uint(-beyond);
+    }
+    int word = min(beyond / 32, words - 1);
+    uint shift = uint(beyond % 32), bits = lists[row + uint(word)] >> shift;
+    return shift != 0u && word + 1 < words ? bits | lists[row + uint(word + 1)] << (32u - shift) : bits;
+}
+
 // tanh that keeps tiny arguments and never overflows.
 float soft_tanh(float x) {
     float a = abs(x);

@@ -38,6 +38,9 @@ layout(std140, set = 0, binding = 8) uniform Params {
     uint global_list;       // ascending local key positions
     uint block_list;        // first and end entry of each flat row tile, as if those of tile 0 were here
     uint item_list, joined_list;        // of PHASE_ITEMS
+    uint page_list, page_stride;        // the page tables, and words from that of a sequence to the next
+    uint page_tokens, page_count;       // tokens of a page, and pages there are
+    uint tree_list;                     // for each sequence where its tree lies in lists[], 0: it has none
 };
 
 // What varies in number: the sequence table, per-head vectors, block lists. Offsets count from the start.
@@ -56,6 +59,7 @@ const uint FLAG_SINK = 64u;
 const uint FLAG_LSE = 128u;
 const uint FLAG_BLOCKS = 256u;
 const uint FLAG_RELATIVE = 512u;
+const uint FLAG_TREE = 1024u;
 
 const float LN2 = 0.69314718055994530942;
 const float LOWEST = -3.4028234663852886e38;

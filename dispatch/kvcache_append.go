@@ -1,0 +1,177 @@
+package dispatch
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+const (
+	appendVariant = "cache_append"
+	appendLanes   = 64
+)
+
+// appendPipeline is everything that an append pipeline is specialised on.
+type appendPipeline struct{ Invocations uint32 }
+
+var appendKey = appendPipeline{appendLanes}
+
+func (k appendPipeline) pipelineSpec() vk.PipelineSpec {
+	return vk.PipelineSpec{Name: appendVariant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: int(unsafe.Sizeof(appendSlice{}))}
+}
+
+// appendSlice is the push constant block of cache_append.comp; a test compares the two by name and offset.
+type appendSlice struct {
+	Tokens, Columns                         uint32
+	HeadsQ, HeadsK, HeadsV                  uint32
+	Dim, ValueDim                           uint32
+	Pairs, PairStep, PairBeside             uint32
+	Positions, Rows                         uint32
+	QHead, QRow, KHead, KRow, VHead, VRow   uint32
+	KeyHead, ValueHead, TurnedHead          uint32
+	QBase, KBase, VBase, KeyBase, ValueBase uint32
+	Entries                                 uint32
+}
+
+// The bindings of cache_append.comp where they differ from attention's.
+const (
+	bindEntries = bindWork
+	bindKeys    = bindOut
+	bindValues  = bindLSE
+	bindTurned  = bindBias
+	bindAngles  = bindMask
+)
+
+// enter writes the keys and values of a step to a layer's pools, and returns its queries as the kernel reads them.
+func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tensor, err error) {
+	c := s.cache
+	turned := args.Q.Given() && c.angles != nil
+	if !turned && !args.K.Given() || s.Step.Tokens == 0 {
+		return args.Q, nil
+	}
+	op := &c.spec.Op
+	p := appendSlice{Tokens: uint32(s.Step.Tokens), Columns: uint32(max(op.HeadDim, op.ValueDim)), Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim),
+		PairStep: 1, Rows: uint32(c.stride()), KeyHead: uint32(c.stride() * op.HeadDim), ValueHead: uint32(c.stride() * op.ValueDim)}
+	if c.page == 0 {
+		p.Rows *= uint32(op.Batch * c.heads)
+	}
+	b := make([]vk.Binding, numBindings)
+	for i := range b {
+		b[i] = vk.Binding{Buffer: r.be.dummy, Range: r.be.dummy.Size()}
+	}
+	if c.angles != nil {
+		rope := &c.spec.Rope
+		p.Pairs, p.Positions = uint32(len(rope.InvFreq)), uint32(rope.Positions)
+		p.PairBeside = p.Pairs
+		if rope.Layout == vkattn.RopeInterleaved {
+			p.PairStep, p.PairBeside = 2, 1
+		}
+		b[bindAngles] = vk.Binding{Buffer: c.angles.buf, Range: c.angles.size}
+	}
+	limit := int64(min(r.be.caps.Limits.MaxStorageBufferRange, 1<<62))
+	align := max(16, int64(r.be.caps.Limits.MinStorageBufferOffsetAlignment))
+	input := func(name string, binding int, t vkattn.Tensor, head, row, base *uint32) error {
+		v, err := r.stageIn(t, 1)
+		if err != nil {
+			return err
+		}
+		whole := ropeTensor{v, name, [4]int{0, v.sh, v.ss, 0}}
+		w := whole.window(&ropeArea{hi: [4]int{1, t.Shape[1], t.Shape[2], 1}}, align)
+		if w.size > limit {
+			return fmt.Errorf("dispatch: %s spans %d bytes, the device binds %d at once: %w", name, w.size, limit, vkattn.ErrUnsupported)
+		}
+		*head, *row, *base = uint32(v.sh), uint32(v.ss), w.base
+		b[binding] = vk.Binding{Buffer: v.buf, Offset: w.off, Range: w.size}
+		return nil
+	}
+	q = args.Q
+	queries, pools := 0, 0
+	if turned {
+		queries = op.HeadsQ
+		if err := input("Q", bindQ, args.Q, &p.QHead, &p.QRow, &p.QBase); err != nil {
+			return q, err
+		}
+		q = vkattn.BHSD(nil, 1, op.HeadsQ, s.Step.Tokens, op.HeadDim)
+		buf, err := r.hold(4*int64(q.Len()), vk.HeapDevice, "scratch")
+		if err != nil {
+			return q, err
+		}
+		p.TurnedHead = uint32(q.Stride[1])
+		b[bindTurned] = vk.Binding{Buffer: buf, Range: 4 * int64(q.Len())}
+		q.Mem = &memory{be: r.be, buf: buf, size: buf.Size()}
+	}
+	if args.K.Given() {
+		pools = c.heads
+		if err := input("K", bindK, args.K, &p.KHead, &p.KRow, &p.KBase); err != nil {
+			return q, err
+		}
+		if err := input("V", bindV, args.V, &p.VHead, &p.VRow, &p.VBase); err != nil {
+			return q, err
+		}
+	}
+	entries, _, err := r.work(&section{words: s.entries}, 0)
+	if err != nil {
+		return q, err
+	}
+	b[bindEntries] = vk.Binding{Buffer: entries, Range: 4 * int64(len(s.entries))}
+	return q, s.enterHeads(r, layer, &p, b, queries, pools, limit, align)
+}
+
+// enterHeads dispatches an append, so many heads at once as the device binds of the pools.
+func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, queries, pools int, limit, align int64) error {
+	c := s.cache
+	op := &c.spec.Op
+	k, v := &c.layers[layer].k, &c.layers[layer].v
+	lo, hi := s.lo, s.hi
+	x := ceilDiv(s.Step.Tokens*int(p.Columns), appendLanes)
+	if most := int(r.be.caps.Limits.MaxComputeWorkGroupCount[0]); x > most {
+		return fmt.Errorf("dispatch: %d tokens of %d columns are more than one dispatch takes: %w", s.Step.Tokens, p.Columns, vkattn.ErrUnsupported)
+	}
+	for head := 0; head < max(pools, 1); {
+		n := pools - head
+		for ; n > 1; n-- {
+			if a, z := c.window(k, lo, hi, head, n, align); z-a <= limit {
+				if a, z = c.window(v, lo, hi, head, n, align); z-a <= limit {
+					break
+				}
+			}
+		}
+		p.HeadsQ, p.HeadsK, p.HeadsV = 0, uint32(clamp(op.HeadsK-head, 0, n)), uint32(clamp(op.HeadsV-head, 0, n))
+		if head == 0 {
+			p.HeadsQ = uint32(queries)
+		}
+		slice := *p
+		slice.KBase += uint32(head) * p.KHead
+		slice.VBase += uint32(head) * p.VHead
+		if n > 0 {
+			for _, w := range []struct {
+				t       *vkattn.Tensor
+				binding int
+				base    *uint32
+			}{{k, bindKeys, &slice.KeyBase}, {v, bindValues, &slice.ValueBase}} {
+				a, z := c.window(w.t, lo, hi, head, n, align)
+				if z-a > limit {
+					return fmt.Errorf("dispatch: the rows of a step span %d bytes of a head, the device binds %d at once: %w", z-a, limit, vkattn.ErrUnsupported)
+				}
+				b[w.binding] = vk.Binding{Buffer: w.t.Mem.(*memory).buf, Offset: a, Range: z - a}
+				*w.base = uint32(int64(head*c.stride()*w.t.Shape[3]) - a/4)
+			}
+		}
+		cost := 16 * float64(s.Step.Tokens) * float64(p.Columns) * float64(slice.HeadsQ+slice.HeadsK+slice.HeadsV)
+		if err := r.dispatch(c.append, b, bytesOf(&slice), x, int(slice.HeadsQ+slice.HeadsK+slice.HeadsV), 1, cost, r.be.budgetFLOPs()); err != nil {
+			return err
+		}
+		head += max(n, 1)
+	}
+	return nil
+}
+
+// window is what must be bound of a pool, in bytes, for rows [lo, hi) of so many heads.
+func (c *KVCache) window(t *vkattn.Tensor, lo, hi, head, heads int, align int64) (from, to int64) {
+	row := int64(t.Shape[3]) * 4
+	from = int64(lo+head*c.stride()) * row / align * align
+	to = (int64(hi+(head+heads-1)*c.stride())*row + 15) / 16 * 16
+	return from, min(to, t.Mem.(*memory).buf.Size())
+}

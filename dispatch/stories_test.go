@@ -1,0 +1,54 @@
+package dispatch_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/dispatch"
+	"github.com/vkattn/vkattn/internal/golden"
+	"github.com/vkattn/vkattn/internal/llama"
+)
+
+// TestStories: a whole model, whose attention, rotary positions and cache are on the device, writes llama2.c's texts
+// token by token.
+func TestStories(t *testing.T) {
+	set := golden.ForTest(t)
+	b := open(t, dispatch.Config{CacheDir: "off"})
+	texts := 0
+	for _, c := range set.Cases {
+		if c.Op != golden.Generate {
+			continue
+		}
+		want, err := c.Text()
+		if errors.Is(err, vkattn.ErrUnsupported) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := llama.Open(t.Context(), b, want.Model, want.Tokenizer, llama.Options{Tokens: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		got, err := e.Generate(t.Context(), &text, llama.Request{Prompt: want.Prompt, Steps: want.Steps})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range want.Check(got.Tokens, text.String(), got.Logits) {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		t.Logf("%s: %d tokens in %v, %v of it attention by %s", c.Name, got.Stats.Tokens, got.Time, got.Attention, e.Report().Kernel)
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		texts++
+	}
+	if texts == 0 {
+		t.Skipf("no texts in %s", set.Dir)
+	}
+}
