@@ -91,7 +91,7 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 		e.ScratchBytes += int64(e.Splits) * rows * int64(op.ValueDim+2) * 4
 	}
 	limit := caps.Limits.MaxStorageBufferRange
-	kBytes := 4 * uint64(max(batch, 1)) * uint64(op.HeadsK) * uint64(op.SeqK) * uint64(op.HeadDim)
+	kBytes := uint64(max(batch, 1)) * uint64(op.HeadsK) * uint64(op.SeqK) * uint64(op.TypeK.Bytes(op.HeadDim))
 	if kBytes > limit {
 		e.Notes = append(e.Notes, fmt.Sprintf("k takes %d bytes and the device binds %d at once: it is seen through windows", kBytes, limit))
 	}
@@ -216,8 +216,8 @@ func keyBindings(key kernelKey, l *layout, b []vk.Binding) {
 	if !key.texels() {
 		return
 	}
-	for _, i := range []int{bindK, bindV} {
-		b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), vk.TexelRGBA32F
+	for i, v := range map[int]*view{bindK: &l.k, bindV: &l.v} {
+		b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), texelFormat(v.typ)
 	}
 }
 
@@ -236,7 +236,7 @@ func mergeLanes(caps *vk.Caps, splits, rows int) uint32 {
 func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	l, p := s.layout, &s.params
 	if !vector {
-		key = key.scalar()
+		key = key.scalar(typesOf(l.op))
 	}
 	if key.texels() {
 		l.texels(&r.be.caps.Limits)
@@ -295,7 +295,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
-		if merge, err = r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, splits, l.tiles*tileRows)}); err != nil {
+		if merge, err = r.be.pipeline(mergeKey(key, mergeLanes(&r.be.caps, splits, l.tiles*tileRows))); err != nil {
 			return err
 		}
 	}

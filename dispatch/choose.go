@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type kernelKey struct {
 	Extras        uint32 // EXTRAS of flash.comp
 	Whole         bool   // a row group is a whole subgroup
 	Paged         uint32 // PAGED of lib/keys.glsl
+	Types         types
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -37,6 +39,7 @@ func (k kernelKey) spec() []vk.SpecConstant {
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
 		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: b2u(k.Whole)},
 		{ID: 8, Value: k.Paged},
+		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)},
 	}
 }
 
@@ -90,9 +93,9 @@ func (c *choice) tile() string {
 // texels reports whether k and v are read through uniform texel buffers.
 func (k kernelKey) texels() bool { return k.Variant == texelVariant }
 
-// scalar is the key for tensors whose rows cannot be read four elements at a time.
-func (k kernelKey) scalar() kernelKey {
-	k.Vector = false
+// scalar is the key for tensors of these types whose rows cannot be read four elements at a time.
+func (k kernelKey) scalar(t types) kernelKey {
+	k.Vector, k.Types = false, t
 	if k.texels() {
 		k.Variant = "flash_subgroup"
 	}
@@ -104,10 +107,18 @@ func (k kernelKey) scalar() kernelKey {
 // of 8 lanes against 27 through a texel buffer, the current one 72 against 40).
 const texelVariant = "flash_texels"
 
-// texelBuild reports whether a rung takes such a build.
-func texelBuild(caps *vk.Caps, path string, disabled map[string]string) bool {
+// texelBuild reports whether a rung takes such a build, for keys and values of these types.
+func texelBuild(caps *vk.Caps, path string, disabled map[string]string, types ...vkattn.Type) bool {
 	_, off := disabled["texels"]
-	return path == "subgroup" && !off && caps.DeviceType == "cpu" && slices.Contains(caps.TexelFormats, vk.TexelRGBA32F.String())
+	if path != "subgroup" || off || caps.DeviceType != "cpu" {
+		return false
+	}
+	for _, t := range types {
+		if f := texelFormat(t); f == vk.TexelNone || !slices.Contains(caps.TexelFormats, f.String()) {
+			return false
+		}
+	}
+	return true
 }
 
 // rung is one build of a kernel; path names it for Config.Disable and in reports.
@@ -123,13 +134,8 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 	refuse := func(reasons ...vkattn.Refusal) error {
 		return &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: reasons}
 	}
-	for _, t := range []struct {
-		name string
-		t    vkattn.Type
-	}{{"q", op.TypeQ}, {"k", op.TypeK}, {"v", op.TypeV}, {"out", op.TypeOut}} {
-		if t.t != vkattn.Float32 {
-			return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("%s is %s, the kernels read and write f32", t.name, t.t)})
-		}
+	if why := typesOf(op).refused(kernel); why != "" {
+		return nil, refuse(vkattn.Refusal{Kernel: cmp.Or(kernel, "flash"), Reason: why})
 	}
 	if op.HeadDim > maxHeadDim || op.ValueDim > maxHeadDim {
 		return nil, refuse(vkattn.Refusal{Kernel: "flash", Reason: fmt.Sprintf("head sizes %d and %d, the kernels go up to %d", op.HeadDim, op.ValueDim, maxHeadDim)})
@@ -152,7 +158,7 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 			continue
 		}
 		variant := r.variant
-		if texelBuild(caps, r.path, disabled) {
+		if texelBuild(caps, r.path, disabled, op.TypeK, op.TypeV) {
 			variant = texelVariant
 		}
 		key, pack, shared, why := p.fitFlash(caps, op, r.path, variant)
@@ -231,7 +237,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	software := caps.DeviceType == "cpu"
 	sg := caps.Subgroup
-	key = kernelKey{Variant: variant, Vector: true, Extras: extrasOf(op)}
+	key = kernelKey{Variant: variant, Vector: true, Extras: extrasOf(op), Types: typesOf(op).read(variant)}
 
 	few := p.few(op)
 	tuned, isTuned := p.tiles[tileClass(path, d, dv, few)]

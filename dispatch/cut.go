@@ -15,7 +15,7 @@ import (
 type view struct {
 	buf            *vk.Buffer
 	room           int64 // bytes of buf
-	size           int   // bytes of an element
+	typ            vkattn.Type
 	off            int
 	sb, sh, ss, sj int // strides of batch, heads, sequence, last
 	n              int // elements of the last axis that a row touches; for scores set by the area
@@ -28,6 +28,19 @@ func (v *view) given() bool { return v.buf != nil }
 type window struct {
 	off, size int64
 	base      uint32
+}
+
+// window shows elements [lo, hi) of the buffer, of block types whole blocks. It starts at a multiple of align, a power of
+// two, and at an element.
+func (v *view) window(lo, hi int, align int64) window {
+	elements, bytes := v.typ.Block()
+	step := align
+	for step%int64(bytes) != 0 { // blocks have an odd multiple of 2 bytes
+		step += align
+	}
+	start := int64(lo/elements) * int64(bytes) / step * step
+	end := min((int64(ceilDiv(hi, elements))*int64(bytes)+15)/16*16, v.room)
+	return window{start, end - start, uint32(v.off) - uint32(start/int64(bytes)*int64(elements))}
 }
 
 // area bounds what a dispatch touches: sequences, packs of query heads, rows (pack for each row of a sequence)
@@ -109,9 +122,9 @@ func newLayout(g *geometry, limits *vk.Limits) *layout {
 	return &layout{geometry: g, share: 1, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 }
 
-// texels tightens the limits to those of texel buffers of four floats, which k and v are bound as.
+// texels tightens the limits to those of texel buffers of four numbers, which k and v are bound as.
 func (l *layout) texels(limits *vk.Limits) {
-	l.keyLimit = min(l.limit, 16*int64(limits.MaxTexelBufferElements))
+	l.keyLimit = min(l.limit, int64(limits.MaxTexelBufferElements)*int64(4*min(l.k.typ.Size(), l.v.typ.Size())))
 	l.align = max(l.align, int64(limits.MinTexelBufferOffsetAlignment))
 }
 
@@ -205,14 +218,12 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 		if !v.given() || lo >= hi {
 			return
 		}
-		start := int64(lo) * int64(v.size) / l.align * l.align
-		end := min((int64(hi)*int64(v.size)+15)/16*16, v.room)
-		w[binding] = window{start, end - start, uint32(v.off) - uint32(start/int64(v.size))}
+		w[binding] = v.window(lo, hi, l.align)
 		limit := l.limit
 		if binding == bindK || binding == bindV {
 			limit = l.keyLimit
 		}
-		if end-start > limit {
+		if w[binding].size > limit {
 			ok, which = false, name
 		}
 	}

@@ -64,22 +64,25 @@ func randomCut(rng *rand.Rand) *cutter {
 	if op.Packed {
 		rowsQ, rowsK = q0, k0
 	}
-	tensor := func(heads, rows, last, size int) view {
-		v := view{buf: new(vk.Buffer), size: size, off: rng.IntN(50), n: last}
-		row := last + rng.IntN(4)
+	tensor := func(heads, rows, last int, typ vkattn.Type) view {
+		unit, _ := typ.Block()
+		last = ceilDiv(last, unit) * unit
+		pad := func(most int) int { return rng.IntN(most) * unit }
+		v := view{buf: new(vk.Buffer), typ: typ, off: pad(50), n: last}
+		row := last + pad(4)
 		if rng.IntN(2) == 0 {
-			v.ss, v.sh = row, row*rows+rng.IntN(9)
-			v.sb = v.sh*heads + rng.IntN(9)
+			v.ss, v.sh = row, row*rows+pad(9)
+			v.sb = v.sh*heads + pad(9)
 		} else {
-			v.sh, v.ss = row, row*heads+rng.IntN(9)
-			v.sb = v.ss*rows + rng.IntN(9)
+			v.sh, v.ss = row, row*heads+pad(9)
+			v.sb = v.ss*rows + pad(9)
 		}
 		elements := v.off + (n-1)*v.sb + (heads-1)*v.sh + (max(rows, 1)-1)*v.ss + last
-		v.room = (int64(elements*size) + 15) / 16 * 16
+		v.room = (int64(typ.Bytes(elements)) + 15) / 16 * 16
 		return v
 	}
-	score := func(size int) view {
-		v := tensor(op.HeadsQ, op.SeqQ, max(op.SeqK, 1), size)
+	score := func(typ vkattn.Type) view {
+		v := tensor(op.HeadsQ, op.SeqQ, max(op.SeqK, 1), typ)
 		v.sj = 1
 		if rng.IntN(3) == 0 {
 			v.sh = 0
@@ -89,16 +92,19 @@ func randomCut(rng *rand.Rand) *cutter {
 		}
 		return v
 	}
-	l.q, l.k, l.v = tensor(op.HeadsQ, rowsQ, op.HeadDim, 4), tensor(op.HeadsK, rowsK, op.HeadDim, 4), tensor(op.HeadsV, rowsK, op.ValueDim, 4)
-	l.out = tensor(op.HeadsQ, rowsQ, op.ValueDim, 4)
+	typ := func() vkattn.Type {
+		return pick(rng, vkattn.Float32, vkattn.Float32, vkattn.Float16, vkattn.BFloat16, vkattn.F8E4M3, vkattn.Q8_0, vkattn.Q4_0)
+	}
+	l.q, l.k, l.v = tensor(op.HeadsQ, rowsQ, op.HeadDim, vkattn.Float16), tensor(op.HeadsK, rowsK, op.HeadDim, typ()), tensor(op.HeadsV, rowsK, op.ValueDim, typ())
+	l.out = tensor(op.HeadsQ, rowsQ, op.ValueDim, vkattn.Float32)
 	if rng.IntN(2) == 0 {
-		l.lse = tensor(op.HeadsQ, rowsQ, 1, 4)
+		l.lse = tensor(op.HeadsQ, rowsQ, 1, vkattn.Float32)
 	}
 	if rng.IntN(3) == 0 {
-		l.bias = score(4)
+		l.bias = score(vkattn.Float32)
 	}
 	if rng.IntN(3) == 0 {
-		l.mask = score(1)
+		l.mask = score(vkattn.Bool)
 		l.maskBlock, l.maskHeads = pick(rng, 1, 1, 16, 50), pick(rng, op.HeadsQ, op.HeadsQ, op.HeadsK)
 	}
 	c := &cutter{layout: l, end: l.tiles, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
@@ -149,11 +155,12 @@ func checkWindows(c *cutter, p *piece) error {
 		if binding == bindK || binding == bindV {
 			limit = l.keyLimit
 		}
-		from, to := int64(at)*int64(v.size), int64(at+n)*int64(v.size)
+		unit, bytes := v.typ.Block()
+		from, to := int64(v.typ.Bytes(at)), int64(v.typ.Bytes(at+n+unit-1))
 		if from < w.off || to > w.off+w.size || w.off%l.align != 0 || w.size > limit || w.off+w.size > v.room {
 			return fmt.Errorf("%s: bytes [%d, %d) in the window [%d, %d) of %d bytes", name, from, to, w.off, w.off+w.size, v.room)
 		}
-		if got, want := w.base+uint32(at-v.off), uint32((from-w.off)/int64(v.size)); got != want || (from-w.off)%int64(v.size) != 0 {
+		if got, want := w.base+uint32(at-v.off), uint32((from-w.off)/int64(bytes)*int64(unit)+int64(at%unit)); got != want || (from-w.off)%int64(bytes) != 0 {
 			return fmt.Errorf("%s: element %d is found at %d of the window instead of %d", name, at, got, want)
 		}
 		return nil

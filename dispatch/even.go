@@ -248,7 +248,7 @@ func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
 func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, work *vk.Buffer) error {
 	l := s.layout
 	tileRows := key.tileRows()
-	merge, err := r.be.pipeline(simpleKey{Variant: "merge", Invocations: mergeLanes(&r.be.caps, p.parts, p.groups[len(p.groups)-1].joined[1]*tileRows)})
+	merge, err := r.be.pipeline(mergeKey(key, mergeLanes(&r.be.caps, p.parts, p.groups[len(p.groups)-1].joined[1]*tileRows)))
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *linearCall) partialStates(parts int) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	v := view{buf: buf, room: buf.Size(), size: 4, ss: row, sh: parts * shape[2] * row, sb: shape[1] * parts * shape[2] * row, n: row}
+	v := view{buf: buf, room: buf.Size(), ss: row, sh: parts * shape[2] * row, sb: shape[1] * parts * shape[2] * row, n: row}
 	v.off = -c.seqs[0].Index * v.sb // strides count from the first sequence of the call
 	return v, nil
 }

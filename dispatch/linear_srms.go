@@ -76,7 +76,7 @@ func (c *linearCall) srmsByHeads(a linearArea, cut *linearCutter, dispatch func(
 	if err != nil {
 		return err
 	}
-	sums := &linearStage{read: true, states: &view{buf: buf, room: buf.Size(), size: 4}, sums: true}
+	sums := &linearStage{read: true, states: &view{buf: buf, room: buf.Size()}, sums: true}
 	for _, phase := range []uint32{linearAdvance, linearRead} {
 		for i := range pieces {
 			if err := pieces[i].each(sums, func(sub *linearArea) error { return dispatch(sub, sums, phase) }); err != nil {

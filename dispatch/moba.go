@@ -59,6 +59,9 @@ func (p *planner) chooseMoBA(caps *vk.Caps, op vkattn.MoBA, kernel string, disab
 			return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectScores, Reason: why}}}
 		}
 	}
+	if why := float32Only(inner); why != "" {
+		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectPool, Reason: why}}}
+	}
 	c, err := p.choose(caps, inner, kernel, disabled)
 	if err != nil {
 		return nil, err

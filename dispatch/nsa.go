@@ -21,6 +21,9 @@ func (p *planner) chooseNSA(caps *vk.Caps, op vkattn.NSA, kernel string, disable
 	if why := needsChooser(caps); why != "" {
 		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectScores, Reason: why}}}
 	}
+	if why := float32Only(op.Attention); why != "" {
+		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectPool, Reason: why}}}
+	}
 	ch := &nsaChoice{op: op, own: selectKeys(caps, selectPool, selectScores, selectTop, selectGate)}
 	compressed, selected, window := sparse.Branches(op)
 	for _, b := range []struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
 )
 
@@ -43,6 +44,12 @@ type simpleKey struct {
 	Variant     string
 	Invocations uint32
 	Vector      bool
+	Out         vkattn.Type // of merge
+}
+
+// mergeKey is merge for the parts of a flash kernel.
+func mergeKey(key kernelKey, lanes uint32) simpleKey {
+	return simpleKey{Variant: "merge", Invocations: lanes, Vector: key.Vector && key.Types.Out != vkattn.Float32, Out: key.Types.Out}
 }
 
 func (k simpleKey) pipelineSpec() vk.PipelineSpec {
@@ -50,8 +57,11 @@ func (k simpleKey) pipelineSpec() vk.PipelineSpec {
 	if k.Variant == "peak_read_texels" {
 		spec.Texels = 1 << bindK
 	}
-	if k.Variant == "standard_scores" {
+	switch k.Variant {
+	case "standard_scores":
 		spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 5, Value: b2u(k.Vector)})
+	case "merge":
+		spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 5, Value: b2u(k.Vector)}, vk.SpecConstant{ID: 12, Value: uint32(k.Out)})
 	}
 	return spec
 }

@@ -238,14 +238,14 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*vk.Caps, *vkattn.Attention){
-		"4 storage buffers":  func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxPerStageStorageBuffers = 4 },
-		"no push constants":  func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxPushConstantsSize = 32 },
-		"no shared memory":   func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeSharedMemorySize = 16 },
-		"few invocations":    func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeWorkGroupInvocations = 1 },
-		"head size":          func(_ *vk.Caps, op *vkattn.Attention) { op.HeadDim = maxHeadDim + 1 },
-		"value size":         func(_ *vk.Caps, op *vkattn.Attention) { op.ValueDim = maxHeadDim + 1 },
-		"half precision":     func(_ *vk.Caps, op *vkattn.Attention) { op.TypeK = vkattn.Float16 },
-		"half precision out": func(_ *vk.Caps, op *vkattn.Attention) { op.TypeOut = vkattn.Float16 },
+		"4 storage buffers": func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxPerStageStorageBuffers = 4 },
+		"no push constants": func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxPushConstantsSize = 32 },
+		"no shared memory":  func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeSharedMemorySize = 16 },
+		"few invocations":   func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeWorkGroupInvocations = 1 },
+		"head size":         func(_ *vk.Caps, op *vkattn.Attention) { op.HeadDim = maxHeadDim + 1 },
+		"value size":        func(_ *vk.Caps, op *vkattn.Attention) { op.ValueDim = maxHeadDim + 1 },
+		"8 bits":            func(_ *vk.Caps, op *vkattn.Attention) { op.TypeK = vkattn.F8E4M3 },
+		"8 bits out":        func(_ *vk.Caps, op *vkattn.Attention) { op.TypeOut = vkattn.F8E5M2 },
 	} {
 		c, op := good.Clone(), op
 		change(&c, &op)

@@ -106,7 +106,7 @@ func (c *chooser) scratch(b, h, rows, row int) (view, error) {
 	if n := 4 * float64(b) * float64(h) * float64(rows) * float64(row); n > 1<<46 {
 		return view{}, fmt.Errorf("dispatch: %g bytes of scratch for what rows choose: %w", n, vkattn.ErrOutOfMemory)
 	}
-	v := view{size: 4, sb: h * rows * row, sh: rows * row, ss: row, sj: 1, n: row}
+	v := view{sb: h * rows * row, sh: rows * row, ss: row, sj: 1, n: row}
 	var err error
 	v.buf, err = c.r.hold(max(16, 4*int64(b)*int64(h)*int64(rows)*int64(row)), vk.HeapDevice, "scratch")
 	if err == nil {

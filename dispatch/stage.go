@@ -76,7 +76,7 @@ func (c *call) vectorRows() bool {
 
 func deviceView(t vkattn.Tensor) view {
 	m := t.Mem.(*memory)
-	v := view{buf: m.buf, room: m.buf.Size(), size: t.Type.Size(), off: t.Offset, sb: t.Stride[0], sh: t.Stride[1], ss: t.Stride[2], sj: t.Stride[3], n: t.Shape[3]}
+	v := view{buf: m.buf, room: m.buf.Size(), typ: t.Type, off: t.Offset, sb: t.Stride[0], sh: t.Stride[1], ss: t.Stride[2], sj: t.Stride[3], n: t.Shape[3]}
 	for i, s := range []*int{&v.sb, &v.sh, &v.ss, &v.sj} {
 		if t.Shape[i] == 1 {
 			*s = 0
@@ -86,7 +86,7 @@ func deviceView(t vkattn.Tensor) view {
 }
 
 func packedView(buf *vk.Buffer, t vkattn.Tensor, p *packing) view {
-	return view{buf: buf, room: buf.Size(), size: t.Type.Size(), sb: p.stride[0], sh: p.stride[1], ss: p.stride[2], sj: p.stride[3], n: p.row}
+	return view{buf: buf, room: buf.Size(), typ: t.Type, sb: p.stride[0], sh: p.stride[1], ss: p.stride[2], sj: p.stride[3], n: p.row}
 }
 
 // stageIn brings a tensor to the device, if it is not there already.
@@ -98,17 +98,17 @@ func (r *run) stageIn(t vkattn.Tensor, pad int) (view, error) {
 		return deviceView(t), nil
 	}
 	p := pack(t, pad)
-	buf, err := r.hold(max(16, int64(p.len)*int64(t.Type.Size())), vk.HeapDevice, "input")
+	buf, err := r.hold(max(16, int64(t.Type.Bytes(p.len))), vk.HeapDevice, "input")
 	if err != nil {
 		return view{}, err
 	}
-	r.report.CopyBytes += int64(p.len) * int64(t.Type.Size())
+	r.report.CopyBytes += int64(t.Type.Bytes(p.len))
 	return packedView(buf, t, &p), r.upload(buf, t, &p)
 }
 
 // upload packs a host tensor into a device buffer.
 func (r *run) upload(buf *vk.Buffer, t vkattn.Tensor, p *packing) error {
-	size := int64(p.len) * int64(t.Type.Size())
+	size := int64(t.Type.Bytes(p.len))
 	if size == 0 {
 		return nil
 	}
@@ -125,8 +125,8 @@ func (r *run) upload(buf *vk.Buffer, t vkattn.Tensor, p *packing) error {
 		return r.copyBuffer(staging, buf, 0, size)
 	}
 	// Rounds of whole rows through one staging buffer.
-	elem := t.Type.Size()
-	room := max(stagingBytes, int64(p.row)*int64(elem))
+	bytes, row := t.Type.Bytes, int64(t.Type.Bytes(p.row))
+	room := max(stagingBytes, row)
 	staging, err := r.hold(room, vk.HeapUpload, "staging")
 	if err != nil {
 		return err
@@ -144,16 +144,15 @@ func (r *run) upload(buf *vk.Buffer, t vkattn.Tensor, p *packing) error {
 		return r.drain() // the staging buffer is used again
 	}
 	err = p.eachRow(t, func(at, packed int) error {
-		row := int64(p.row) * int64(elem)
 		if fill+row > room {
 			if err := send(); err != nil {
 				return err
 			}
 		}
 		if fill == 0 {
-			start = int64(packed) * int64(elem)
+			start = int64(bytes(packed))
 		}
-		k := copy(dst[fill:fill+row], src[at*elem:(at+n)*elem])
+		k := copy(dst[fill:fill+row], src[bytes(at):bytes(at+n)])
 		clear(dst[fill+int64(k) : fill+row])
 		fill += row
 		return nil
@@ -208,7 +207,7 @@ func (r *run) stageOut(t vkattn.Tensor, pad int) (view, func() error, error) {
 		return deviceView(t), nil, nil
 	}
 	p := pack(t, pad)
-	size := int64(p.len) * int64(t.Type.Size())
+	size := int64(t.Type.Bytes(p.len))
 	buf, err := r.hold(max(16, size), vk.HeapDevice, "output")
 	if err != nil {
 		return view{}, nil, err
@@ -219,7 +218,7 @@ func (r *run) stageOut(t vkattn.Tensor, pad int) (view, func() error, error) {
 
 // download waits for the work so far and writes a packed device buffer to host memory.
 func (r *run) download(t vkattn.Tensor, p *packing, buf *vk.Buffer) error {
-	size := int64(p.len) * int64(t.Type.Size())
+	size := int64(t.Type.Bytes(p.len))
 	if size == 0 {
 		return nil
 	}
@@ -233,19 +232,19 @@ func (r *run) download(t vkattn.Tensor, p *packing, buf *vk.Buffer) error {
 		unpackHost(t, src[:size], p)
 		return nil
 	}
-	chunk := min(size, stagingBytes/int64(p.row*t.Type.Size())*int64(p.row*t.Type.Size()))
-	chunk = max(chunk, int64(p.row*t.Type.Size()))
+	bytes, row := t.Type.Bytes, int64(t.Type.Bytes(p.row))
+	chunk := max(min(size, stagingBytes/row*row), row)
 	staging, err := r.hold(chunk, vk.HeapReadback, "staging")
 	if err != nil {
 		return err
 	}
 	var have int64 // bytes of the packed form in the staging buffer, from start
 	start := int64(-1)
-	elem, n := t.Type.Size(), p.rowElements(t)
+	n := p.rowElements(t)
 	dst := t.Mem.(*vkattn.Host).Bytes()
 	return p.eachRow(t, func(at, packed int) error {
-		from := int64(packed * elem)
-		if start < 0 || from < start || from+int64(p.row*elem) > start+have {
+		from := int64(bytes(packed))
+		if start < 0 || from < start || from+row > start+have {
 			start, have = from, min(chunk, size-from)
 			c, err := r.open()
 			if err != nil {
@@ -262,7 +261,7 @@ func (r *run) download(t vkattn.Tensor, p *packing, buf *vk.Buffer) error {
 				return err
 			}
 		}
-		copy(dst[at*elem:(at+n)*elem], staging.Bytes()[from-start:])
+		copy(dst[bytes(at):bytes(at+n)], staging.Bytes()[from-start:])
 		return nil
 	})
 }
@@ -380,11 +379,11 @@ func (r *run) copy(dst, src vkattn.Tensor) error {
 	}
 	if dstDevice {
 		p := pack(src, 1)
-		from, err := r.hold(max(16, int64(p.len)*int64(src.Type.Size())), vk.HeapUpload, "staging")
+		from, err := r.hold(max(16, int64(src.Type.Bytes(p.len))), vk.HeapUpload, "staging")
 		if err != nil {
 			return err
 		}
-		packHost(from.Bytes()[:p.len*src.Type.Size()], src, &p)
+		packHost(from.Bytes()[:src.Type.Bytes(p.len)], src, &p)
 		if err := from.Flush(0, from.Size()); err != nil {
 			return err
 		}
@@ -392,7 +391,7 @@ func (r *run) copy(dst, src vkattn.Tensor) error {
 		return r.copyRows(from, src, d.buf, dst)
 	}
 	p := pack(dst, 1)
-	size := int64(p.len) * int64(dst.Type.Size())
+	size := int64(dst.Type.Bytes(p.len))
 	to, err := r.hold(max(16, size), vk.HeapReadback, "staging")
 	if err != nil {
 		return err
@@ -421,7 +420,7 @@ func (r *run) copyRows(from *vk.Buffer, src vkattn.Tensor, to *vk.Buffer, dst vk
 	if err != nil {
 		return err
 	}
-	size := int64(src.Type.Size())
+	bytes := func(n int) int64 { return int64(src.Type.Bytes(n)) }
 	var regions []vk.Region
 	flush := func() error {
 		if len(regions) == 0 {
@@ -438,7 +437,7 @@ func (r *run) copyRows(from *vk.Buffer, src vkattn.Tensor, to *vk.Buffer, dst vk
 		for h := range src.Shape[1] {
 			for i := range src.Shape[2] {
 				n := src.Shape[3]
-				g := vk.Region{Src: int64(src.Index(b, h, i, 0)) * size, Dst: int64(dst.Index(b, h, i, 0)) * size, Size: int64(n) * size}
+				g := vk.Region{Src: bytes(src.Index(b, h, i, 0)), Dst: bytes(dst.Index(b, h, i, 0)), Size: bytes(n)}
 				if k := len(regions) - 1; k >= 0 && regions[k].Src+regions[k].Size == g.Src && regions[k].Dst+regions[k].Size == g.Dst {
 					regions[k].Size += g.Size
 					continue

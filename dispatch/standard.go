@@ -15,7 +15,7 @@ const standardLanes = 64
 func (r *run) standard(s *sections, vector bool) error {
 	l, p := s.layout, &s.params
 	var pipes [3]*vk.Pipeline
-	for i, k := range []simpleKey{{"standard_scores", standardLanes, vector}, {"standard_softmax", standardLanes, false}, {"standard_values", standardLanes, false}} {
+	for i, k := range []simpleKey{{Variant: "standard_scores", Invocations: standardLanes, Vector: vector}, {Variant: "standard_softmax", Invocations: standardLanes}, {Variant: "standard_values", Invocations: standardLanes}} {
 		var err error
 		if pipes[i], err = r.be.pipeline(k); err != nil {
 			return err

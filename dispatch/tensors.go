@@ -69,20 +69,24 @@ func (b *Backend) NewTensor(t vkattn.Type, shape [4]int) (vkattn.Tensor, error) 
 	if err := b.alive(); err != nil {
 		return vkattn.Tensor{}, err
 	}
-	if t != vkattn.Float32 && t != vkattn.Bool {
-		return vkattn.Tensor{}, &vkattn.ShapeError{Arg: "Type", Got: t, Want: "f32 or bool"}
+	elements, _ := t.Block()
+	if !t.Valid() {
+		return vkattn.Tensor{}, &vkattn.ShapeError{Arg: "Type", Got: t, Want: "a known type"}
 	}
 	for i, n := range shape {
 		if n < 0 {
 			return vkattn.Tensor{}, &vkattn.ShapeError{Arg: "Shape", Axis: fmt.Sprint(i), Got: n, Want: "0 or more"}
 		}
 	}
+	if shape[3]%elements != 0 {
+		return vkattn.Tensor{}, &vkattn.ShapeError{Arg: "Shape", Axis: "3", Got: shape[3], Want: fmt.Sprintf("a multiple of %d for %s", elements, t)}
+	}
 	tensor := vkattn.BHSD(nil, shape[0], shape[1], shape[2], shape[3]).As(t)
 	_, n, ok := tensor.Extent()
 	if !ok {
 		return vkattn.Tensor{}, &vkattn.ArgError{Arg: "Shape", Reason: fmt.Sprintf("%v overflows", shape)}
 	}
-	size := int64(n) * int64(t.Size())
+	size := int64(t.Bytes(n))
 	rounded := bufferSize(max(16, (size+15)/16*16))
 	buf, err := b.dev.NewBuffer(rounded, vk.HeapDevice, "tensor")
 	if err != nil && b.pool.drop() {
@@ -190,10 +194,6 @@ func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
 	if dst.Type != src.Type {
 		return &vkattn.ShapeError{Arg: "dst", Axis: "type", Got: dst.Type, Want: src.Type.String()}
 	}
-	size := src.Type.Size()
-	if size == 0 {
-		return &vkattn.ShapeError{Arg: "src", Axis: "type", Got: src.Type, Want: "a type with whole elements"}
-	}
 	for _, t := range []struct {
 		name string
 		t    vkattn.Tensor
@@ -207,6 +207,9 @@ func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
 			return &vkattn.ArgError{Arg: t.name, Reason: fmt.Sprintf("memory of type %T is neither host memory nor this backend's", t.t.Mem)}
 		}
 	}
+	if src.Type.Size() == 0 && src.Stride[3] == 0 && src.Shape[3] > 1 {
+		return &vkattn.ArgError{Arg: "src", Reason: fmt.Sprintf("broadcasts elements of a block of %s", src.Type)}
+	}
 	if dst.Shape != src.Shape {
 		return &vkattn.ShapeError{Arg: "dst", Axis: "shape", Got: dst.Shape, Want: fmt.Sprint(src.Shape)}
 	}
@@ -216,29 +219,30 @@ func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
 	_, dstHost := dst.Mem.(*vkattn.Host)
 	_, srcHost := src.Mem.(*vkattn.Host)
 	if dstHost && srcHost {
-		return copyHost(dst, src, size)
+		return copyHost(dst, src)
 	}
 	return b.inTurn(ctx, func(r *run) error { return r.copy(dst, src) })
 }
 
 // copyHost copies row by row between two host tensors of one shape.
-func copyHost(dst, src vkattn.Tensor, size int) error {
+func copyHost(dst, src vkattn.Tensor) error {
 	d, s := dst.Mem.(*vkattn.Host).Bytes(), src.Mem.(*vkattn.Host).Bytes()
 	for b := range src.Shape[0] {
 		for h := range src.Shape[1] {
 			for i := range src.Shape[2] {
-				copyRow(d, dst.Index(b, h, i, 0), s, src.Index(b, h, i, 0), src.Shape[3], src.Stride[3], size)
+				copyRow(src.Type, d, dst.Index(b, h, i, 0), s, src.Index(b, h, i, 0), src.Shape[3], src.Stride[3])
 			}
 		}
 	}
 	return nil
 }
 
-func copyRow(d []byte, at int, s []byte, from, n, stride, size int) {
+func copyRow(t vkattn.Type, d []byte, at int, s []byte, from, n, stride int) {
 	if stride != 0 || n == 1 {
-		copy(d[at*size:(at+n)*size], s[from*size:(from+n)*size])
+		copy(d[t.Bytes(at):t.Bytes(at+n)], s[t.Bytes(from):t.Bytes(from+n)])
 		return
 	}
+	size := t.Size()
 	for j := range n {
 		copy(d[(at+j)*size:(at+j+1)*size], s[from*size:(from+1)*size])
 	}
@@ -246,31 +250,31 @@ func copyRow(d []byte, at int, s []byte, from, n, stride, size int) {
 
 // packHost writes rows [from, ...) of a host tensor in packed form to dst, zero padding included.
 func packHost(dst []byte, t vkattn.Tensor, p *packing) {
-	size := t.Type.Size()
+	bytes := t.Type.Bytes
 	src := t.Mem.(*vkattn.Host).Bytes()
 	n := p.rowElements(t)
 	if p.dense(t) {
-		copy(dst, src[t.Offset*size:(t.Offset+p.len)*size])
+		copy(dst, src[bytes(t.Offset):bytes(t.Offset+p.len)])
 		return
 	}
 	_ = p.eachRow(t, func(at, packed int) error {
-		copy(dst[packed*size:], src[at*size:(at+n)*size])
-		clear(dst[(packed+n)*size : (packed+p.row)*size])
+		copy(dst[bytes(packed):], src[bytes(at):bytes(at+n)])
+		clear(dst[bytes(packed+n):bytes(packed+p.row)])
 		return nil
 	})
 }
 
 // unpackHost writes packed rows back to where they belong in a host tensor.
 func unpackHost(t vkattn.Tensor, src []byte, p *packing) {
-	size := t.Type.Size()
+	bytes := t.Type.Bytes
 	dst := t.Mem.(*vkattn.Host).Bytes()
 	n := p.rowElements(t)
 	if p.dense(t) {
-		copy(dst[t.Offset*size:], src[:p.len*size])
+		copy(dst[bytes(t.Offset):], src[:bytes(p.len)])
 		return
 	}
 	_ = p.eachRow(t, func(at, packed int) error {
-		copy(dst[at*size:(at+n)*size], src[packed*size:(packed+n)*size])
+		copy(dst[bytes(at):bytes(at+n)], src[bytes(packed):bytes(packed+n)])
 		return nil
 	})
 }

@@ -14,14 +14,15 @@ import (
 // order of the axes in memory, gaps between rows and the offset are random.
 func strided(t *testing.T, rng *rand.Rand, b *dispatch.Backend, onDevice bool, typ vkattn.Type, shape [4]int) vkattn.Tensor {
 	t.Helper()
-	x := vkattn.Tensor{Type: typ, Shape: shape, Offset: rng.IntN(9)}
+	unit, _ := typ.Block()
+	x := vkattn.Tensor{Type: typ, Shape: shape, Offset: rng.IntN(9) * unit}
 	x.Stride[3] = 1
-	step := shape[3] + rng.IntN(5)
+	step := shape[3] + rng.IntN(5)*unit
 	for _, a := range rng.Perm(3) {
 		x.Stride[a] = step
-		step = step*shape[a] + rng.IntN(3)*7
+		step = step*shape[a] + rng.IntN(3)*7*unit
 	}
-	n := x.Offset + step + rng.IntN(9)
+	n := x.Offset + step + rng.IntN(9)*unit
 	if !onDevice {
 		if typ == vkattn.Bool {
 			x.Mem = vkattn.Bools(make([]bool, n))
@@ -46,13 +47,13 @@ func strided(t *testing.T, rng *rand.Rand, b *dispatch.Backend, onDevice bool, t
 // elements lists a host tensor's bytes in the order of its axes.
 func elements(x vkattn.Tensor) []byte {
 	var all []byte
-	size := x.Type.Size()
+	unit, size := x.Type.Block()
 	raw := x.Mem.(*vkattn.Host).Bytes()
 	for b := range x.Shape[0] {
 		for h := range x.Shape[1] {
 			for i := range x.Shape[2] {
-				for j := range x.Shape[3] {
-					at := x.Index(b, h, i, j) * size
+				for j := 0; j < x.Shape[3]; j += unit {
+					at := x.Type.Bytes(x.Index(b, h, i, j))
 					all = append(all, raw[at:at+size]...)
 				}
 			}
@@ -67,7 +68,8 @@ func TestCopy(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
 	for n := range 60 {
 		typ := pickType(rng)
-		shape := [4]int{1 + rng.IntN(3), 1 + rng.IntN(4), 1 + rng.IntN(30), 1 + rng.IntN(70)}
+		unit, size := typ.Block()
+		shape := [4]int{1 + rng.IntN(3), 1 + rng.IntN(4), 1 + rng.IntN(30), (1 + rng.IntN(70)) * unit}
 		if n%10 == 9 {
 			shape[rng.IntN(4)] = 0
 		}
@@ -96,13 +98,12 @@ func TestCopy(t *testing.T) {
 		after := chain[3].Mem.(*vkattn.Host).Bytes()
 		inside := make([]bool, len(after))
 		marks := chain[3]
-		size := typ.Size()
 		for b := range shape[0] {
 			for h := range shape[1] {
 				for i := range shape[2] {
-					for j := range shape[3] {
+					for j := 0; j < shape[3]; j += unit {
 						for k := range size {
-							inside[marks.Index(b, h, i, j)*size+k] = true
+							inside[typ.Bytes(marks.Index(b, h, i, j))+k] = true
 						}
 					}
 				}
@@ -117,7 +118,7 @@ func TestCopy(t *testing.T) {
 }
 
 func pickType(rng *rand.Rand) vkattn.Type {
-	return []vkattn.Type{vkattn.Float32, vkattn.Bool}[rng.IntN(2)]
+	return []vkattn.Type{vkattn.Float32, vkattn.Bool, vkattn.Float16, vkattn.F8E4M3, vkattn.Q8_0, vkattn.Q4_0}[rng.IntN(6)]
 }
 
 // TestCopyBroadcast: a source that broadcasts is written out in full.
@@ -178,7 +179,7 @@ func TestBadCopies(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, x.want)
 		}
 	}
-	for _, typ := range []vkattn.Type{vkattn.Float16, vkattn.Q8_0, 77} {
+	for _, typ := range []vkattn.Type{vkattn.Q8_0, vkattn.Q4_0, 77} { // of 4 elements
 		if _, err := b.NewTensor(typ, shape); !errors.Is(err, vkattn.ErrInvalid) {
 			t.Errorf("%v: %v", typ, err)
 		}

@@ -33,6 +33,10 @@ layout(constant_id = 4) const uint VALUE4 = 2;   // the same of a value row
 layout(constant_id = 5) const bool VECTOR = true;
 layout(constant_id = 6) const uint EXTRAS = 0u;          // what is compiled in: 1 block masks and trees; 2 softcap, ALiBi, biases and boolean masks, too; 3 those by blocks of keys
 layout(constant_id = 7) const bool WHOLE = false;       // a row group is a whole subgroup
+layout(constant_id = 9) const uint TYPE_Q = 0u;         // of elements, TYPE_* of lib/types.glsl
+layout(constant_id = 10) const uint TYPE_K = 0u;         // with TEXELS: of the format's numbers
+layout(constant_id = 11) const uint TYPE_V = 0u;
+layout(constant_id = 12) const uint TYPE_OUT = 0u;
 
 const uint KEYS = 4u;           // keys of one step
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
@@ -44,6 +48,7 @@ const bool CHOICES = EXTRAS >= 3u;
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
 #include "lib/items.glsl"
+#define TYPES 1
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
 #include "lib/keys.glsl"
@@ -208,7 +213,12 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
             uint base = partial ? slice.out_base + (slot + r) * value_dim
                                 : slice.out_base + tile.seq.batch * out_batch + at.head * out_head + (tile.seq.q0 + at.i) * out_row;
             [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-                store_out(base, slice_dim(x), value_dim, accumulator[r * VALUE4 + x] * f);
+                vec4 result = accumulator[r * VALUE4 + x] * f;
+                if (partial || TYPE_OUT == TYPE_FLOAT32) {
+                    store_floats(base, slice_dim(x), value_dim, result);
+                } else {
+                    store_out(base, slice_dim(x), value_dim, result);
+                }
             }
         }
     }

@@ -11,15 +11,18 @@
 // Dao et al., FlashDecoding; the formula is the softmax state's own merge, as in docs/semantics.md.
 
 layout(local_size_x_id = 0) in;     // a power of two, at least 32
+layout(constant_id = 5) const bool VECTOR = false;      // as in flash.comp; of use only where out is not float32
+layout(constant_id = 12) const uint TYPE_OUT = 0u;
 
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
 #include "lib/items.glsl"
 #include "lib/sequence.glsl"
+#include "lib/types.glsl"
+#include "lib/out.glsl"
 
 layout(std430, set = 0, binding = 1) readonly buffer Parts { float parts[]; };
 layout(std430, set = 0, binding = 2) readonly buffer PartState { vec2 part_state[]; };
-layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
 layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
 
 const uint COLUMNS = 32u;
@@ -95,8 +98,19 @@ void main() {
     }
     x = over_workgroup(x, COLUMNS, false);
     uint i = tile.seq.q0 + at.i;
-    if (me < COLUMNS && d < value_dim) {
-        out_data[slice.out_base + tile.seq.batch * out_batch + at.head * out_head + i * out_row + d] = any ? x / sum : 0.0;
+    x = any ? x / sum : 0.0;
+    uint base = slice.out_base + tile.seq.batch * out_batch + at.head * out_head + i * out_row;
+    if (TYPE_OUT == TYPE_FLOAT32) {
+        if (me < COLUMNS && d < value_dim) {
+            out_data[base + d] = x;
+        }
+    } else {
+        barrier();
+        exchanged[me] = x;
+        barrier();
+        if (me % 4u == 0u && me < COLUMNS) {
+            store_out(base, d, value_dim, vec4(x, exchanged[me + 1u], exchanged[me + 2u], exchanged[me + 3u]));
+        }
     }
     if (me == 0u && gl_WorkGroupID.z == 0u && (flags & FLAG_LSE) != 0u) {
         float l = any ? log_sum(top, sum) : (has_sink ? sink : minus_infinity());

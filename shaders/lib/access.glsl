@@ -1,14 +1,23 @@
-// The one place where q, k, v and the score-shaped inputs are read and where results are written.
-// VECTOR: D, Dv and all strides, bases and offsets are multiples of 4, so rows are read as vec4.
-// TEXELS 1 reads k and v through uniform texel buffers instead (VECTOR only): on software drivers that
-// turn every storage buffer access into a bounds-checked loop over the lanes this is several times faster.
+// The one place where q, k, v and the score-shaped inputs are read.
+// VECTOR: D, Dv and all strides, bases and offsets are multiples of 4, so rows are read four elements at a time.
+// Elements are of the types TYPE_Q, TYPE_K and TYPE_V. Those in blocks always come four at a time: rows are whole blocks.
+// TEXELS 1 reads k and v through uniform texel buffers instead (VECTOR only), whose format has their types: on software
+// drivers that turn every storage buffer access into a bounds-checked loop over the lanes this is several times faster.
 // QUERY_TEXELS 1 does the same for q.
+
+#include "types.glsl"
+#ifndef TYPES // 1: the kernel is specialised on them
+const uint TYPE_Q = TYPE_FLOAT32, TYPE_K = TYPE_FLOAT32, TYPE_V = TYPE_FLOAT32, TYPE_OUT = TYPE_FLOAT32;
+#endif
+#include "out.glsl"
 
 #if QUERY_TEXELS
 layout(set = 0, binding = 1) uniform textureBuffer q_texels;
 #else
 layout(std430, set = 0, binding = 1) readonly buffer Q { float q_data[]; };
 layout(std430, set = 0, binding = 1) readonly buffer Q4 { vec4 q_data4[]; };
+layout(std430, set = 0, binding = 1) readonly buffer QWords { uint q_words[]; };
+layout(std430, set = 0, binding = 1) readonly buffer QWords2 { uvec2 q_words2[]; };
 #endif
 #if TEXELS
 layout(set = 0, binding = 2) uniform textureBuffer k_texels;
@@ -16,38 +25,64 @@ layout(set = 0, binding = 3) uniform textureBuffer v_texels;
 #else
 layout(std430, set = 0, binding = 2) readonly buffer K { float k_data[]; };
 layout(std430, set = 0, binding = 2) readonly buffer K4 { vec4 k_data4[]; };
+layout(std430, set = 0, binding = 2) readonly buffer KWords { uint k_words[]; };
+layout(std430, set = 0, binding = 2) readonly buffer KWords2 { uvec2 k_words2[]; };
 layout(std430, set = 0, binding = 3) readonly buffer V { float v_data[]; };
 layout(std430, set = 0, binding = 3) readonly buffer V4 { vec4 v_data4[]; };
+layout(std430, set = 0, binding = 3) readonly buffer VWords { uint v_words[]; };
+layout(std430, set = 0, binding = 3) readonly buffer VWords2 { uvec2 v_words2[]; };
 #endif
-layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
-layout(std430, set = 0, binding = 4) buffer Out4 { vec4 out_data4[]; };
 layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
 layout(std430, set = 0, binding = 6) readonly buffer Bias { float bias_data[]; };
 layout(std430, set = 0, binding = 7) readonly buffer Mask { uint mask_data[]; };
 
 // Each reads elements [d, d+4) of the row at base; those at or beyond size are anything, and what they read
 // never lies outside the row.
-#define LOAD4(name, data, data4)                                     \
-    vec4 name(uint base, uint d, uint size) {                        \
-        if (VECTOR) {                                                \
-            return data4[(base + min(d, size - 4u)) >> 2];           \
-        }                                                            \
-        return vec4(data[base + min(d, size - 1u)], data[base + min(d + 1u, size - 1u)], \
-                    data[base + min(d + 2u, size - 1u)], data[base + min(d + 3u, size - 1u)]); \
+#define LOAD4(name, TYPE, data, data4, words, words2)                                                                  \
+    vec4 name(uint base, uint d, uint size) {                                                                          \
+        if (TYPE >= TYPE_Q8_0) {                                                                                       \
+            uint i = base + min(d, size - 4u), in_block = i & 31u, block = (i >> 5) * (TYPE == TYPE_Q8_0 ? 34u : 18u); \
+            uint at = block + 2u + (TYPE == TYPE_Q8_0 ? in_block : in_block & 15u);                                    \
+            uint codes = words[at >> 2];                                                                               \
+            codes = (at & 2u) == 0u ? codes : codes >> 16 | words[(at + 2u) >> 2] << 16;                               \
+            float scale = unpackHalf2x16(words[block >> 2] >> (block & 2u) * 8u).x;                                    \
+            return scale * (TYPE == TYPE_Q8_0 ? signed_bytes(codes) : nibbles(codes, in_block));                       \
+        }                                                                                                              \
+        if (TYPE == TYPE_FLOAT32) {                                                                                    \
+            if (VECTOR) {                                                                                              \
+                return data4[(base + min(d, size - 4u)) >> 2];                                                         \
+            }                                                                                                          \
+            return vec4(data[base + min(d, size - 1u)], data[base + min(d + 1u, size - 1u)],                           \
+                        data[base + min(d + 2u, size - 1u)], data[base + min(d + 3u, size - 1u)]);                     \
+        }                                                                                                              \
+        uint i = base + min(d, size - (VECTOR ? 4u : 1u));                                                             \
+        if (code_bits(TYPE) == 16u) {                                                                                  \
+            if (VECTOR) {                                                                                              \
+                return from_halves(TYPE, words2[i >> 2]);                                                              \
+            }                                                                                                          \
+            uint at = i >> 1, last = (base + size - 1u) >> 1;                                                          \
+            uvec3 w = uvec3(words[at], words[min(at + 1u, last)], words[min(at + 2u, last)]);                          \
+            return from_halves(TYPE, (i & 1u) == 0u ? w.xy : w.xy >> 16 | w.yz << 16);                                 \
+        }                                                                                                              \
+        uint at = i >> 2, shift = VECTOR ? 0u : (i & 3u) * 8u, codes = words[at] >> shift;                             \
+        if (shift != 0u) {                                                                                             \
+            codes |= words[min(at + 1u, (base + size - 1u) >> 2)] << (32u - shift);                                    \
+        }                                                                                                              \
+        return from_bytes(TYPE, codes);                                                                                \
     }
 
 #if QUERY_TEXELS
 vec4 load_q(uint base, uint d, uint size) { return texelFetch(q_texels, int((base + min(d, size - 4u)) >> 2)); }
 #else
-LOAD4(load_q, q_data, q_data4)
+LOAD4(load_q, TYPE_Q, q_data, q_data4, q_words, q_words2)
 #endif
 
 #if TEXELS
 vec4 load_k(uint base, uint d, uint size) { return texelFetch(k_texels, int((base + min(d, size - 4u)) >> 2)); }
 vec4 load_v(uint base, uint d, uint size) { return texelFetch(v_texels, int((base + min(d, size - 4u)) >> 2)); }
 #else
-LOAD4(load_k, k_data, k_data4)
-LOAD4(load_v, v_data, v_data4)
+LOAD4(load_k, TYPE_K, k_data, k_data4, k_words, k_words2)
+LOAD4(load_v, TYPE_V, v_data, v_data4, v_words, v_words2)
 #endif
 
 // inside is x with 0 for the elements of [d, d+4) at or beyond size.
@@ -56,20 +91,6 @@ vec4 inside(vec4 x, uint d, uint size) {
         return d < size ? x : vec4(0.0);
     }
     return vec4(d < size ? x.x : 0.0, d + 1u < size ? x.y : 0.0, d + 2u < size ? x.z : 0.0, d + 3u < size ? x.w : 0.0);
-}
-
-void store_out(uint base, uint d, uint size, vec4 x) {
-    if (d >= size) {
-        return;
-    }
-    if (VECTOR) {
-        out_data4[(base + d) >> 2] = x;
-        return;
-    }
-    out_data[base + d] = x.x;
-    if (d + 1u < size) { out_data[base + d + 1u] = x.y; }
-    if (d + 2u < size) { out_data[base + d + 2u] = x.z; }
-    if (d + 3u < size) { out_data[base + d + 3u] = x.w; }
 }
 
 // load_mask reads one byte: true keeps.
