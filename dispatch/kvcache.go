@@ -64,6 +64,9 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 	if limit := b.caps.Limits.MaxStorageBufferRange; c.page > 0 && headBytes > limit {
 		return nil, c.refuse("the pages of one head in one layer take %d bytes, the device binds %d at once", headBytes, limit)
 	}
+	if why := float32Only(*op); why != "" {
+		return nil, c.refuse("%s", why)
+	}
 	if _, err := c.plan(planKey{rows: 1}); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func typesOf(op vkattn.Attention) types { return types{op.TypeQ, op.TypeK, op.Ty
 func float32Only(op vkattn.Attention) string {
 	for i, x := range typesOf(op).all() {
 		if x != vkattn.Float32 {
-			return fmt.Sprintf("%s is %s, the kernels that choose blocks read and write f32", typeNames[i], x)
+			return fmt.Sprintf("%s is %s, this one reads and writes f32", typeNames[i], x)
 		}
 	}
 	return ""
