@@ -26,6 +26,7 @@ type KVCache struct {
 	angles   *memory   // cosines, and behind them sines; nil: nothing is rotated
 	memories []*memory // all of it
 	append   *vk.Pipeline
+	filler   uint32 // see cached; a test puts garbage there
 
 	mu     sync.Mutex
 	book   *pages.Book
