@@ -48,6 +48,8 @@ type Args struct {
 	StateIn    Tensor // Linear.StateShape
 	StateOut   Tensor // the same
 
+	Parts []Partial // of Merge alone: results to be joined
+
 	// Of Rope alone.
 	Cos, Sin  Tensor  // [1 or B, 1, rows, R/2] float32, from RopeTable
 	Positions []int32 // S or B*S rows of Cos and Sin, one for each token
@@ -351,17 +353,18 @@ func checkOverlap(args *Args) error {
 
 // unused makes sure that a call carries nothing that only other ops take: it would be ignored.
 func (a *Args) unused(op string) error {
-	linear, rope, nsa := op == "linear", op == "rope", op == "nsa"
-	attention := !linear && !rope
+	linear, rope, nsa, merge := op == "linear", op == "rope", op == "nsa", op == "merge"
+	attention := !linear && !rope && !merge
 	sequences := attention || linear
 	for _, f := range []struct {
 		name         string
 		given, taken bool
 	}{
+		{"Q", a.Q.Given(), !merge}, {"Parts", a.Parts != nil, merge},
 		{"K", a.K.Given(), sequences}, {"V", a.V.Given(), sequences},
 		{"CuSeqQ", a.CuSeqQ != nil, sequences}, {"CuSeqK", a.CuSeqK != nil, sequences},
 
-		{"LSE", a.LSE.Given(), attention}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
+		{"LSE", a.LSE.Given(), attention || merge}, {"Bias", a.Bias.Given(), attention}, {"Mask", a.Mask.Given(), attention},
 		{"Tree", a.Tree.Given(), attention}, {"Slopes", a.Slopes.Given(), attention},
 		{"SinkLogits", a.SinkLogits.Given(), attention}, {"Relative", a.Relative.Given(), attention},
 		{"DescaleQ", a.DescaleQ.Given(), attention}, {"DescaleK", a.DescaleK.Given(), attention}, {"DescaleV", a.DescaleV.Given(), attention},

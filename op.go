@@ -9,7 +9,7 @@ import (
 
 // Op says what is computed, without data. The implementations are small comparable structs: they are
 // the key of a plan, the name of a benchmark, a JSON record and part of every error text: Attention, MoBA, NSA,
-// Linear and Rope. AttentionGrad is reserved.
+// Linear, Merge and Rope. AttentionGrad is reserved.
 type Op interface {
 	// Validate finds everything that is wrong with the op whatever the backend.
 	Validate() error

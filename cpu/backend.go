@@ -19,7 +19,7 @@ type Config struct {
 }
 
 // Backend is the float32 CPU backend. It implements vkattn.Backend: any D and Dv, all masks and extras of
-// Attention, all of MoBA, NSA, Linear and Rope, float32 tensors in host memory. Other types and other ops are refused by Supports.
+// Attention, all of MoBA, NSA, Linear, Merge and Rope, float32 tensors in host memory. Other types and other ops are refused by Supports.
 //
 // It is exact pair by pair: a key that a row does not see cannot reach it, whatever the key's row holds,
 // and a NaN that a row sees does. Batches run one after the other, each call on all workers.

@@ -62,6 +62,8 @@ func operationOf(op vkattn.Op) (operation, error) {
 			return nil, err
 		}
 		return newNSA(a), nil
+	case vkattn.Merge:
+		return merging{a}, nil
 	case vkattn.Rope:
 		for name, t := range map[string]vkattn.Type{"TypeQ": a.TypeQ, "TypeOut": a.TypeOut} {
 			if t != vkattn.Float32 {

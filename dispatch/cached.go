@@ -9,9 +9,10 @@ type cached struct {
 	tables      [][]int32 // by sequence
 	stride      int       // entries of the longest
 	trees       [][]uint32
-	tree        bool // of them, some are there
-	treeWords   int  // of the longest
-	splitKeys   int  // 0: as the backend's Config says
+	tree        bool   // of them, some are there
+	treeWords   int    // of the longest
+	splitKeys   int    // 0: as the backend's Config says
+	filler      uint32 // what stands in a table behind the pages of a sequence
 }
 
 // add is a sequence with its table and its tree, if it has one.
@@ -71,7 +72,9 @@ func (c *cached) append(s *section, first, n int) {
 			for _, page := range table {
 				s.words = append(s.words, uint32(page))
 			}
-			s.words = append(s.words, make([]uint32, c.stride-len(table))...)
+			for range c.stride - len(table) {
+				s.words = append(s.words, c.filler)
+			}
 		}
 	}
 	if !c.tree {

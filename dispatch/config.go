@@ -60,7 +60,9 @@ type Config struct {
 func Kernels() []string { return []string{"flash", "standard", linearRecurrent, linearChunk} }
 
 // Rungs are the names that Config.Disable takes.
-func Rungs() []string { return []string{"subgroup", "plain", "texels", linearChunk, ropeVariant} }
+func Rungs() []string {
+	return []string{"subgroup", "plain", "texels", linearChunk, ropeVariant, mergeVariant}
+}
 
 // checkNames refuses names of kernels and rungs that there are not, where is what gave them.
 func checkNames(kernel string, disable []string, where string) error {

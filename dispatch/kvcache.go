@@ -26,6 +26,7 @@ type KVCache struct {
 	angles   *memory   // cosines, and behind them sines; nil: nothing is rotated
 	memories []*memory // all of it
 	append   *vk.Pipeline
+	filler   uint32 // see cached; a test puts garbage there
 
 	mu     sync.Mutex
 	book   *pages.Book
@@ -42,8 +43,17 @@ type poolLayer struct{ k, v vkattn.Tensor }
 type planKey struct {
 	rows int  // of a sequence, at most
 	tree bool // of drafts
-	lse  bool // asked for by a cascade
+	part part
 }
+
+// part is what of the keys a call attends.
+type part uint8
+
+const (
+	wholePart  part = iota
+	prefixPart      // of a cascade: what all sequences share
+	suffixPart      // and the rest; the sink counts here
+)
 
 var _ vkattn.CacheBackend = (*Backend)(nil)
 
@@ -143,8 +153,11 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	}
 	op := c.spec.Op
 	op.SeqQ = min(key.rows, op.SeqQ)
-	if key.lse {
+	if key.part != wholePart {
 		op.With |= vkattn.WithLSE
+	}
+	if key.part == prefixPart {
+		op.SeqQ, op.With = key.rows, op.With&^vkattn.WithSinkLogits
 	}
 	p := *c.be.planner
 	p.fixedTile = p.fixedTile || c.spec.SplitKeys > 0
@@ -167,7 +180,7 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 }
 
 // planFor is plan for steps whose longest sequence has so many new tokens.
-func (c *KVCache) planFor(rows int, tree, lse bool) (*choice, error) {
+func (c *KVCache) planFor(rows int, tree bool, of part) (*choice, error) {
 	n := 1
 	for n < rows {
 		n *= 2
@@ -175,7 +188,7 @@ func (c *KVCache) planFor(rows int, tree, lse bool) (*choice, error) {
 	if c.spec.SplitKeys > 0 {
 		n = min(n, 128) // the tile of longer ones may be another, and so the bits
 	}
-	return c.plan(planKey{n, tree, lse})
+	return c.plan(planKey{n, tree, of})
 }
 
 // Spec is the cache's, in canonical form.

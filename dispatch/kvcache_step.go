@@ -59,7 +59,7 @@ func (c *KVCache) newStep(b *pages.Step) *kvStep {
 }
 
 func (c *KVCache) newCached() *cached {
-	return &cached{page: c.page, pages: c.spec.Pages, splitKeys: c.spec.SplitKeys}
+	return &cached{page: c.page, pages: c.spec.Pages, splitKeys: c.spec.SplitKeys, filler: c.filler}
 }
 
 // sequence is rows [first, first+n) of the step as the last of a sequence of so many tokens.
@@ -124,7 +124,13 @@ func (s *kvStep) Run(ctx context.Context, layer int, args vkattn.CacheArgs) (vka
 func (s *kvStep) newCall(layer int, args vkattn.CacheArgs) (*call, error) {
 	d := &kvCall{step: s, layer: layer, args: args}
 	var err error
-	if d.choice, err = s.cache.planFor(s.Longest, s.Tree, false); err != nil {
+	if args.Cascade && s.cascades() {
+		d.cascade, err = s.newCascade()
+	}
+	if err == nil {
+		d.choice, err = s.cache.planFor(s.Longest, s.Tree, wholePart)
+	}
+	if err != nil {
 		return nil, err
 	}
 	l := &s.cache.layers[layer]
@@ -139,9 +145,10 @@ func (s *kvStep) newCall(layer int, args vkattn.CacheArgs) (*call, error) {
 // kvCall is a step in one layer: the decision that runs it.
 type kvCall struct {
 	*choice
-	step  *kvStep
-	layer int
-	args  vkattn.CacheArgs
+	step    *kvStep
+	layer   int
+	args    vkattn.CacheArgs
+	cascade *cascade // nil: all keys at once
 }
 
 // run appends, and attends what is there then.
@@ -150,6 +157,9 @@ func (d *kvCall) run(r *run, c *call) error {
 	q, err := s.enter(r, d.layer, &d.args)
 	if err != nil || !d.args.Q.Given() || s.Step.Tokens == 0 {
 		return err
+	}
+	if d.cascade != nil {
+		return d.cascade.run(r, s, d.layer, q, &c.args)
 	}
 	return d.choice.run(r, s.attention(d.layer, q, &c.args, s.seqs, s.cached))
 }

@@ -23,6 +23,8 @@ func TestShaderInterfaces(t *testing.T) {
 		switch name {
 		case ropeVariant:
 			push = ropeSlice{}
+		case mergeVariant:
+			push = mergeSlice{}
 		case appendVariant:
 			push = appendSlice{}
 		case selectPool:

@@ -86,6 +86,12 @@ func (p *planner) forOp(caps *vk.Caps, op vkattn.Op, kernel string, disabled map
 			return nil, err
 		}
 		return c, nil
+	case vkattn.Merge:
+		c, err := p.chooseMerge(caps, op, disabled)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	case vkattn.Rope:
 		c, err := p.chooseRope(caps, op, disabled)
 		if err != nil {

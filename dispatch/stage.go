@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/vkattn/vkattn"
@@ -42,12 +43,16 @@ type namedTensor struct {
 	t    *vkattn.Tensor
 }
 
-func (c *call) tensors() [19]namedTensor {
+func (c *call) tensors() []namedTensor {
 	a := &c.args
-	return [...]namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
+	all := []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
 		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
 		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut},
 		{"Cos", &a.Cos}, {"Sin", &a.Sin}, {"Gates", &a.Gates}}
+	for i := range a.Parts {
+		all = append(all, namedTensor{fmt.Sprintf("Parts[%d].Out", i), &a.Parts[i].Out}, namedTensor{fmt.Sprintf("Parts[%d].LSE", i), &a.Parts[i].LSE})
+	}
+	return all
 }
 
 // written is the part of an output that the sequences cover: packed tensors may have tokens behind them.

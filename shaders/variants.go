@@ -38,6 +38,7 @@ var variants = []Variant{
 	{Name: "linear_join", Source: "linear_join.comp"},
 	{Name: "linear_srms", Source: "linear_srms.comp"},
 	{Name: "merge", Source: "merge.comp"},
+	{Name: "merge_parts", Source: "merge_parts.comp"},
 	{Name: "cache_append", Source: "cache_append.comp"},
 	{Name: "rope", Source: "rope.comp"},
 	{Name: "select_pool", Source: "select_pool.comp"},

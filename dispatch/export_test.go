@@ -1,0 +1,27 @@
+package dispatch
+
+import (
+	"context"
+	"math"
+
+	"github.com/vkattn/vkattn"
+)
+
+// Poison fills all memory of a cache with NaN, and the unused ends of its tables with garbage.
+func (c *KVCache) Poison(ctx context.Context) error {
+	c.filler = 0xdeadbeef
+	for _, l := range c.layers {
+		for _, t := range []vkattn.Tensor{l.k, l.v} {
+			bad := make([]float32, t.Len())
+			for i := range bad {
+				bad[i] = float32(math.NaN())
+			}
+			src := t
+			src.Mem = vkattn.Float32s(bad)
+			if err := c.be.Copy(ctx, t, src); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
