@@ -137,12 +137,15 @@ func TestNames(t *testing.T) {
 		}
 	}
 	t.Setenv("VKATTN_DISABLE", "rope,texel")
-	if _, err := Open(t.Context(), Config{}); !errors.Is(err, vkattn.ErrInvalid) || !strings.Contains(err.Error(), `VKATTN_DISABLE: names "texel"`) {
-		t.Error(err)
+	for _, device := range []string{"", "auto", "cpu"} {
+		_, err := Open(t.Context(), Config{Device: device})
+		if !errors.Is(err, vkattn.ErrInvalid) || !strings.Contains(err.Error(), `VKATTN_DISABLE: names "texel", want some of subgroup, plain`) {
+			t.Error(device, err)
+		}
 	}
 	for _, name := range Rungs() {
-		if err := checkNames("", []string{name}, ""); err != nil {
-			t.Error(err)
+		if off, err := disabledBy([]string{name}, " plain,"+name); err != nil || off[name] != "disabled by the caller" {
+			t.Error(off, err)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +26,7 @@ var ErrNoDevice = errors.New("dispatch: no vulkan device")
 // Devices lists the Vulkan devices of this machine, software drivers included, in the loader's order.
 // It returns ErrNoDevice, wrapped, when there is no Vulkan at all.
 func Devices(ctx context.Context, cfg Config) ([]Device, error) {
-	in, err := vk.Open(vk.Config{Library: cfg.Library, Validation: cfg.Validation, OnMessage: cfg.OnMessage})
+	in, err := vk.Open(cfg.instance())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoDevice, err)
 	}
@@ -87,10 +86,17 @@ func Select(devices []Device, want string) (int, error) {
 // Open opens the device that cfg names. With Device "cpu" or "auto" the result may be the CPU backend;
 // the Report of every run then says why. Errors are ErrNoDevice, or the device's own.
 func Open(ctx context.Context, cfg Config) (vkattn.Backend, error) {
+	off, err := disabledBy(cfg.Disable, os.Getenv("VKATTN_DISABLE"))
+	if err == nil {
+		err = checkNames(cfg.Kernel)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Device == "cpu" {
 		return cpu.New(cpu.Config{}), nil
 	}
-	b, err := openVulkan(ctx, cfg)
+	b, err := openVulkan(ctx, cfg, off)
 	if err == nil {
 		return b, nil
 	}
@@ -124,13 +130,7 @@ type Backend struct {
 	dummy   *vk.Buffer
 }
 
-func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
-	if err := checkNames(cfg.Kernel, cfg.Disable, "Config.Disable"); err != nil {
-		return nil, err
-	}
-	if err := checkNames("", disabledByEnvironment(), "VKATTN_DISABLE"); err != nil {
-		return nil, err
-	}
+func openVulkan(ctx context.Context, cfg Config, off map[string]string) (*Backend, error) {
 	for class, t := range cfg.Tiles {
 		if !t.valid() {
 			return nil, &vkattn.ArgError{Arg: "Config", Reason: fmt.Sprintf("Tiles[%q]: no kernel has %d lanes, %d rows and %d invocations", class, t.Lanes, t.Rows, t.Invocations)}
@@ -139,14 +139,14 @@ func openVulkan(ctx context.Context, cfg Config) (*Backend, error) {
 	if cfg.Budget < 0 || cfg.Splits < 0 || cfg.SplitKeys < 0 || cfg.Splits > 0 && cfg.SplitKeys > 0 {
 		return nil, &vkattn.ArgError{Arg: "Config", Reason: "Budget, Splits and SplitKeys may not be negative, and only one of the last two given"}
 	}
-	in, err := vk.Open(vk.Config{Library: cfg.Library, Validation: cfg.Validation, OnMessage: cfg.OnMessage})
+	in, err := vk.Open(cfg.instance())
 	if err != nil {
 		if errors.Is(err, vk.ErrUnavailable) {
 			err = fmt.Errorf("%w: %w", ErrNoDevice, err)
 		}
 		return nil, err
 	}
-	b := &Backend{config: cfg, instance: in, tail: make(chan struct{}), tensors: map[*memory]struct{}{},
+	b := &Backend{config: cfg, instance: in, disabled: off, tail: make(chan struct{}), tensors: map[*memory]struct{}{},
 		late: admissions{passed: map[string]bool{}, failed: map[string]string{}}}
 	close(b.tail)
 	if err := b.open(ctx); err != nil {
@@ -193,12 +193,7 @@ func (b *Backend) open(ctx context.Context) error {
 	if b.dummy, err = b.dev.NewBuffer(bufferSize(4096), vk.HeapDevice, "scratch"); err != nil {
 		return err
 	}
-	b.disabled = map[string]string{}
-	for _, name := range slices.Concat(b.config.Disable, disabledByEnvironment()) {
-		if name = strings.TrimSpace(name); name != "" {
-			b.disabled[name] = "disabled by the caller"
-		}
-	}
+	distrust(b.disabled, &b.caps)
 	if b.planner.tiles == nil {
 		b.planner.tiles = b.loadTiles()
 	}
@@ -207,8 +202,6 @@ func (b *Backend) open(ctx context.Context) error {
 	}
 	return b.selfTest(ctx)
 }
-
-func disabledByEnvironment() []string { return strings.Split(os.Getenv("VKATTN_DISABLE"), ",") }
 
 // cacheDir is where caches lie, or "" for none.
 func cacheDir(want string) string {
@@ -385,4 +378,13 @@ func (b *Backend) Close() error {
 		err = b.dev.Close()
 	}
 	return errors.Join(err, b.instance.Close())
+}
+
+// CacheDir is where backends opened with cfg keep what they find out, or "" where they keep nothing.
+func CacheDir(cfg Config) string { return cacheDir(cfg.CacheDir) }
+
+// CheckEnvironment says what is wrong with the environment variables that Open reads, or nil.
+func CheckEnvironment() error {
+	_, err := disabledBy(nil, os.Getenv("VKATTN_DISABLE"))
+	return err
 }

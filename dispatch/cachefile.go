@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/vkattn/vkattn/vk"
 )
 
 // cacheFile is where something is kept that holds for this device, its driver and the code of these kernels, or
@@ -15,11 +17,16 @@ func (b *Backend) cacheFile(kind, about string, variants ...string) string {
 		return ""
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, b.caps.Name, b.caps.UUID, b.caps.DriverName, b.caps.DriverInfo, b.caps.DriverVersion, b.caps.Subgroup.Size, b.caps.PipelineCacheUUID, about)
+	fmt.Fprintln(h, identity(&b.caps), about)
 	for _, v := range variants {
 		h.Write(wordBytes(b.planner.modules[v].Code))
 	}
 	return filepath.Join(b.cacheDir, fmt.Sprintf("%s-%x.json", kind, h.Sum(nil)[:12]))
+}
+
+// identity is a device with its driver, as far as what was found out about them holds.
+func identity(c *vk.Caps) string {
+	return fmt.Sprintln(c.Name, c.UUID, c.DriverName, c.DriverInfo, c.DriverVersion, c.Subgroup.Size, c.PipelineCacheUUID)
 }
 
 // loadCache reads a file of the cache into v, if it is there and whole.
@@ -31,8 +38,8 @@ func loadCache(name string, v any) bool {
 	return err == nil && json.Unmarshal(data, v) == nil
 }
 
-// saveCache writes a file of the cache, all of it or nothing.
-func (b *Backend) saveCache(name string, v any) error {
+// saveCache writes a file of a cache, all of it or nothing.
+func saveCache(name string, v any) error {
 	if name == "" {
 		return nil
 	}
@@ -40,10 +47,11 @@ func (b *Backend) saveCache(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(b.cacheDir, 0o755); err != nil {
+	dir := filepath.Dir(name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(b.cacheDir, "vkattn-*.tmp")
+	tmp, err := os.CreateTemp(dir, "vkattn-*.tmp")
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ type Config struct {
 	Strict bool
 	// Budget is the longest time that one submit may take by prediction. 0 means 50 ms.
 	Budget time.Duration
-	// Disable names what may not serve, of Rungs: the rungs "subgroup" and "plain"; "texels", texel buffers on
+	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "texels", texel buffers on
 	// software drivers; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
-	// comma-separated list. Names that nothing has are an error.
+	// comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" or "standard" (the unfused baseline) for
 	// attention; "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
@@ -54,27 +54,52 @@ type Config struct {
 	VK vk.DeviceConfig
 	// Library is the Vulkan loader to open; "" is the system's.
 	Library string
+	// Ask decides about the calls in which drivers have crashed, as vk.Config.Ask does. nil makes them unless vk.Quirks
+	// warns of the driver or KeepQuery has kept that one crashed; where a process of its own has survived it (KeepQuery
+	// again), the warning is void.
+	Ask func(caps *vk.Caps, call string) bool
 }
 
 // Kernels are the names that Config.Kernel takes.
 func Kernels() []string { return []string{"flash", "standard", linearRecurrent, linearChunk} }
 
-// Rungs are the names that Config.Disable takes.
+// Rungs are the names that Config.Disable takes: the rungs of all ladders, best first, and what has none.
 func Rungs() []string {
-	return []string{"subgroup", "plain", "texels", linearChunk, ropeVariant, mergeVariant}
+	var names []string
+	for _, r := range slices.Concat(rungs, linearRungs) {
+		if !slices.Contains(names, r.path) {
+			names = append(names, r.path)
+		}
+	}
+	return append(names, "texels", linearChunk, ropeVariant, mergeVariant)
 }
 
-// checkNames refuses names of kernels and rungs that there are not, where is what gave them.
-func checkNames(kernel string, disable []string, where string) error {
+// checkNames refuses a kernel that there is not.
+func checkNames(kernel string) error {
 	if kernel != "" && !slices.Contains(Kernels(), kernel) {
 		return &vkattn.ArgError{Arg: "Config.Kernel", Reason: fmt.Sprintf("is %q, want one of %s", kernel, strings.Join(Kernels(), ", "))}
 	}
-	for _, name := range disable {
-		if name = strings.TrimSpace(name); name != "" && !slices.Contains(Rungs(), name) {
-			return &vkattn.ArgError{Arg: where, Reason: fmt.Sprintf("names %q, want some of %s", name, strings.Join(Rungs(), ", "))}
+	return nil
+}
+
+// disabledBy are the rungs that a caller and the environment turn off, with the reason.
+func disabledBy(caller []string, environment string) (map[string]string, error) {
+	off := map[string]string{}
+	for _, from := range []struct {
+		names    []string
+		arg, why string
+	}{{caller, "Config.Disable", "disabled by the caller"}, {strings.Split(environment, ","), "VKATTN_DISABLE", "disabled by VKATTN_DISABLE"}} {
+		for _, name := range from.names {
+			switch name = strings.TrimSpace(name); {
+			case name == "":
+			case !slices.Contains(Rungs(), name):
+				return nil, &vkattn.ArgError{Arg: from.arg, Reason: fmt.Sprintf("names %q, want some of %s", name, strings.Join(Rungs(), ", "))}
+			case off[name] == "":
+				off[name] = from.why
+			}
 		}
 	}
-	return nil
+	return off, nil
 }
 
 // Device is one entry of Devices.

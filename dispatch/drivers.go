@@ -7,22 +7,48 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// Facts about drivers that no query tells.
+// What drivers get wrong is in vk.Quirks. Here is what follows for kernels, and what drivers are slow at: facts that no
+// query tells.
 
-// llvmpipe ends the loops of an invocation when all of them together have made 65,535 iterations, and says
-// nothing: LP_MAX_TGSI_LOOP_ITERATIONS in gallium/auxiliary/gallivm/lp_bld_limits.h. Measured on Mesa 22.3.6:
-// flash sees 67,616 to 72,316 of 400,000 keys, 29 to 31 iterations for each tile of 32.
+// distrust adds the rungs that the quirks of a device's driver turn off, with the reason, to those that are off.
+func distrust(off map[string]string, caps *vk.Caps) {
+	turn := func(why string, rungs ...string) {
+		for _, r := range rungs {
+			if off[r] == "" {
+				off[r] = why
+			}
+		}
+	}
+	if len(caps.Unasked) > 0 {
+		turn("the driver was not asked for the shapes of its matrices, it may crash: 'vkattn doctor' asks in a process of its own", rungMatrix, rungMatrix2)
+	}
+	for _, q := range vk.Quirks(caps) {
+		why := q.What + ": " + q.Evidence[0]
+		switch q.Effect {
+		case vk.EffectMatrixWrong:
+			turn(why, rungMatrix)
+		case vk.EffectMatrixHangs, vk.EffectMatrixSlow:
+			turn(why, rungMatrix, rungMatrix2)
+		case vk.EffectShuffleWrong:
+			turn(why, rungSubgroup)
+		}
+	}
+}
+
+// The rungs by what they need of a device; see rungs.
 const (
-	driverLLVMpipe     = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
-	llvmpipeIterations = 65535
+	rungMatrix2  = "matrix2"
+	rungMatrix   = "matrix"
+	rungSubgroup = "subgroup"
 )
 
-// sliceKeys is the most keys that a row tile may visit in one dispatch, or 0 where there is no such bound.
+// sliceKeys is the most keys that a row tile may visit in one dispatch, or 0 where there is no such bound. On Mesa 22.3.6
+// (vk.EffectLoopsEnd) flash sees 67,616 to 72,316 of 400,000 keys, 29 to 31 iterations for each tile of 32.
 func sliceKeys(caps *vk.Caps, op vkattn.Attention, longest, globals int) int {
-	if caps.DriverID != driverLLVMpipe {
+	if _, end := caps.Quirk(vk.EffectLoopsEnd); !end {
 		return 0
 	}
-	left, perTile := llvmpipeIterations, 2*keyTile
+	left, perTile := vk.MaxLoopIterations, 2*keyTile
 	if op.With.Has(vkattn.WithBlocks) {
 		perTile += 2 + bits.Len(uint(longest/keyTile)) // a binary search for each tile
 	}
@@ -34,11 +60,13 @@ func sliceKeys(caps *vk.Caps, op vkattn.Attention, longest, globals int) int {
 
 // mergeParts is the most parts that merge can join, or 0 where there is no such bound.
 func mergeParts(caps *vk.Caps) int {
-	if caps.DriverID != driverLLVMpipe {
+	if _, end := caps.Quirk(vk.EffectLoopsEnd); !end {
 		return 0
 	}
-	return llvmpipeIterations / 4
+	return vk.MaxLoopIterations / 4
 }
+
+const driverLLVMpipe = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
 
 // doubleRows says whether a lane owns two rows, so that twice the rows share the keys they read. Current llvmpipe
 // gains 10 to 15% of the time with head sizes of up to 64, and compiles for twice as long (6 s). That of Mesa 22.3,

@@ -22,7 +22,7 @@ func (c *linearCall) whole(parts, partTokens int) linearArea {
 
 func (c *linearCall) cutter() *linearCutter {
 	cut := &linearCutter{linearCall: c, budget: c.budget, grain: max(1, int(c.ch.chunk.Chunk))}
-	if c.r.be.caps.DriverID == driverLLVMpipe {
+	if _, end := c.r.be.caps.Quirk(vk.EffectLoopsEnd); end {
 		perToken := 2 + 2*c.ch.reads
 		if c.ch.path == "plain" {
 			perToken += (c.ch.reads + 1) * 8 * int(c.key.Reads) * int(c.key.Lanes)
@@ -32,7 +32,7 @@ func (c *linearCall) cutter() *linearCutter {
 			perRead := int(k.Padded + (k.Padded+2)*k.Chunk*k.Chunk/k.Invocations + k.Padded*k.Chunk/k.Invocations)
 			perToken = (3*int(k.Padded) + (2+c.ch.reads)*perRead) / int(k.Chunk)
 		}
-		cut.most = max(16, llvmpipeIterations/perToken)
+		cut.most = max(16, vk.MaxLoopIterations/perToken)
 	}
 	return cut
 }

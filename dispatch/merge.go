@@ -17,10 +17,10 @@ const (
 	mergePartsLanes = 64
 )
 
-// mergeKey is everything that its pipeline is specialised on.
-type mergeKey struct{ Invocations uint32 }
+// mergePartsKey is everything that its pipeline is specialised on.
+type mergePartsKey struct{ Invocations uint32 }
 
-func (k mergeKey) pipelineSpec() vk.PipelineSpec {
+func (k mergePartsKey) pipelineSpec() vk.PipelineSpec {
 	return vk.PipelineSpec{Name: mergeVariant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: int(unsafe.Sizeof(mergeSlice{}))}
 }
 
@@ -58,7 +58,7 @@ func (p *planner) chooseMerge(caps *vk.Caps, op vkattn.Merge, disabled map[strin
 	if n := l.MaxPerStageStorageBuffers; n > 0 && n < numStorage { // 0: a record does not say
 		return nil, no("needs %d storage buffers in a stage, the device has %d", numStorage, n)
 	}
-	if n, need := l.MaxPushConstantsSize, (mergeKey{}).pipelineSpec().PushBytes; int(n) < need {
+	if n, need := l.MaxPushConstantsSize, (mergePartsKey{}).pipelineSpec().PushBytes; int(n) < need {
 		return nil, no("needs %d bytes of push constants, the device has %d", need, n)
 	}
 	if n := min(l.MaxComputeWorkGroupInvocations, l.MaxComputeWorkGroupSize[0]); n < mergePartsLanes {
@@ -80,7 +80,7 @@ func (ch *mergeChoice) explain(caps *vk.Caps, _ *Config) vkattn.Explanation {
 		ScratchBytes: 8 * int64(ch.op.Batch) * int64(ch.op.Heads) * int64(ch.op.Seq)}
 }
 
-func (ch *mergeChoice) pipelineKeys() []pipelineKey { return []pipelineKey{mergeKey{mergePartsLanes}} }
+func (ch *mergeChoice) pipelineKeys() []pipelineKey { return []pipelineKey{mergePartsKey{mergePartsLanes}} }
 
 func (ch *mergeChoice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
 	return nil, ch.op.Check(args)
@@ -131,7 +131,7 @@ func (ch *mergeChoice) run(r *run, call *call) error {
 	c := &mergeCall{r: r, op: &ch.op, limit: int64(min(limits.MaxStorageBufferRange, 1<<62)), align: max(16, int64(limits.MinStorageBufferOffsetAlignment)),
 		cost: ropeCost(&r.be.caps)}
 	var err error
-	if c.pipeline, err = r.be.pipeline(mergeKey{mergePartsLanes}); err != nil {
+	if c.pipeline, err = r.be.pipeline(mergePartsKey{mergePartsLanes}); err != nil {
 		return err
 	}
 	out, home, err := r.stageOut(a.Out, 1)

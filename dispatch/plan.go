@@ -131,18 +131,19 @@ func (b *Backend) newPlan(d decision) *Plan { return &Plan{be: b, decision: d, s
 
 // PlanFor explains what a device with these capabilities would do for op. It needs no device.
 func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error) {
-	if err := checkNames(cfg.Kernel, cfg.Disable, "Config.Disable"); err != nil {
+	disabled, err := disabledBy(cfg.Disable, "")
+	if err == nil {
+		err = checkNames(cfg.Kernel)
+	}
+	if err != nil {
 		return vkattn.Explanation{}, err
 	}
+	distrust(disabled, &caps)
 	p, err := newPlanner()
 	if err != nil {
 		return vkattn.Explanation{}, err
 	}
 	p.fixedTile, p.tiles = cfg.SplitKeys > 0, cfg.Tiles
-	disabled := map[string]string{}
-	for _, name := range cfg.Disable {
-		disabled[name] = "disabled by the caller"
-	}
 	c, err := p.forOp(&caps, op, cfg.Kernel, disabled)
 	if err != nil {
 		return vkattn.Explanation{}, err

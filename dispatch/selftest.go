@@ -15,7 +15,9 @@ import (
 type verdict struct {
 	Path   string `json:"path"`
 	Passed bool   `json:"passed"`
-	Reason string `json:"reason,omitempty"`
+	// Crashed: the test ended its process, which another one has kept (KeepCrash).
+	Crashed bool   `json:"crashed,omitempty"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // selfTestFailed begins the reason for which a rung that failed is not taken.
@@ -120,22 +122,38 @@ func distance(got []float32, want []float64) (worst float64) {
 	return worst
 }
 
-// verdictOf is the verdict on a variant: that of an earlier process on this device and driver, or the test's.
+// verdictOf is the verdict on a variant: that of an earlier process on this device and driver, or the test's. A failure is
+// tested again, drivers and machines recover; what crashed is not, for this process is not to die of it.
 func (b *Backend) verdictOf(path, variant string, test func() (reason string, err error)) (v verdict, err error) {
 	file := b.cacheFile("selftest", path, variant)
-	if loadCache(file, &v) && v.Path == path && v.Passed {
-		return v, nil // a failure is tested again: drivers and machines recover
+	if loadCache(file, &v) && v.Path == path && (v.Passed || v.Crashed) {
+		if v.Crashed {
+			v.Reason = "it ended a process that tested it (" + v.Reason + "); 'vkattn doctor' tries again, without danger"
+			b.warn(variant, v.Reason)
+		}
+		return v, nil
 	}
+	return b.judge(file, path, variant, test)
+}
+
+// judge tests a variant and keeps the verdict.
+func (b *Backend) judge(file, path, variant string, test func() (reason string, err error)) (verdict, error) {
 	reason, err := test()
 	if err != nil {
-		return v, err
+		return verdict{}, err
 	}
-	v = verdict{path, reason == "", reason}
-	_ = b.saveCache(file, v) // a cache that cannot be written is no error
-	if !v.Passed && b.config.Logger != nil {
-		b.config.Logger.Warn("kernel disabled", "kernel", variant, "reason", reason)
+	v := verdict{Path: path, Passed: reason == "", Reason: reason}
+	_ = saveCache(file, v) // a cache that cannot be written is no error
+	if !v.Passed {
+		b.warn(variant, reason)
 	}
 	return v, nil
+}
+
+func (b *Backend) warn(variant, reason string) {
+	if b.config.Logger != nil {
+		b.config.Logger.Warn("kernel disabled", "kernel", variant, "reason", reason)
+	}
 }
 
 // failedTest says which kernel of those not taken failed its self-test, or "".

@@ -62,7 +62,7 @@ func (b *Backend) Tune(ctx context.Context, progress func(done, all int, class s
 			}
 		}
 	}
-	if err := b.saveCache(b.tilesFile(), tiles); err != nil {
+	if err := saveCache(b.tilesFile(), tiles); err != nil {
 		return all, fmt.Errorf("dispatch: the result cannot be kept: %w", err)
 	}
 	return all, nil

@@ -31,6 +31,9 @@ type Caps struct {
 	CooperativeMatrix []MatrixShape `json:"cooperative_matrix"`
 	// CooperativeMatrixFlexible lists the granularities of VK_NV_cooperative_matrix2.
 	CooperativeMatrixFlexible []MatrixGranularity `json:"cooperative_matrix_flexible"`
+	// Unasked names the Vulkan functions that were not called because a driver may crash in them; see Config.Ask. What
+	// they would have told is missing here.
+	Unasked []string `json:"unasked,omitempty"`
 	// TexelFormats lists, sorted, which of the formats of TexelFormat can be read through a uniform texel buffer.
 	TexelFormats []string `json:"texel_formats"`
 
@@ -231,6 +234,7 @@ func (c Caps) Clone() Caps {
 	c.Subgroup.Ops = slices.Clone(c.Subgroup.Ops)
 	c.CooperativeMatrix = slices.Clone(c.CooperativeMatrix)
 	c.CooperativeMatrixFlexible = slices.Clone(c.CooperativeMatrixFlexible)
+	c.Unasked = slices.Clone(c.Unasked)
 	c.TexelFormats = slices.Clone(c.TexelFormats)
 	c.Heaps = slices.Clone(c.Heaps)
 	c.MemoryTypes = slices.Clone(c.MemoryTypes)

@@ -36,7 +36,7 @@ func TestCapsJSON(t *testing.T) {
 	}
 	clone.Subgroup.Ops[0], clone.Heaps[0].Size, clone.CooperativeMatrix[0].M = "x", 0, 0
 	clone.CooperativeMatrixFlexible[0].M, clone.MemoryTypes[0].Heap, clone.QueueFamilies[0].Count = 0, 0, 0
-	clone.Extensions[0], clone.TexelFormats[0] = "x", "x"
+	clone.Extensions[0], clone.TexelFormats[0], clone.Unasked[0] = "x", "x", "x"
 	if !reflect.DeepEqual(c, back) {
 		t.Error("Clone shares something")
 	}

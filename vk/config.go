@@ -25,6 +25,11 @@ type Config struct {
 	// that made the call in question, after that call, one message at a time; it must not call back into this
 	// package.
 	OnMessage func(Message)
+	// Ask, if set, decides about the calls in which drivers have crashed: it is told what is known of the device until
+	// then and the name of the Vulkan function, of RiskyQueries, and a call that it refuses is not made; Caps.Unasked
+	// then has its name. It must not call back into this package. If nil, calls are made unless a Quirk of the device has
+	// EffectQueryCrashes.
+	Ask func(c *Caps, call string) bool
 	// AppName is what the driver is told that the application is called. Empty: "vkattn".
 	AppName string
 }

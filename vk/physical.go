@@ -226,14 +226,14 @@ func (p *PhysicalDevice) queryMatrix() {
 	p.caps.CooperativeMatrix = []MatrixShape{}
 	p.caps.CooperativeMatrixFlexible = []MatrixGranularity{}
 	h := C.uint64_t(p.handle)
-	if p.caps.Features.CooperativeMatrix {
+	if p.caps.Features.CooperativeMatrix && p.ask(queryShapes) {
 		for _, s := range shapes(func(out *C.vkattn_shape, n C.uint32_t) C.int32_t { return C.vkattn_shapes(p.instance.t, h, out, n) }) {
 			p.caps.CooperativeMatrix = append(p.caps.CooperativeMatrix, MatrixShape{
 				uint32(s.m), uint32(s.n), uint32(s.k), componentType(s.a), componentType(s.b), componentType(s.c), componentType(s.result),
 				s.saturating != 0, scope(s.scope)})
 		}
 	}
-	if p.caps.Features.CooperativeMatrix2.FlexibleDimensions {
+	if p.caps.Features.CooperativeMatrix2.FlexibleDimensions && p.ask(queryGranularities) {
 		for _, s := range shapes(func(out *C.vkattn_shape, n C.uint32_t) C.int32_t {
 			return C.vkattn_granularities(p.instance.t, h, out, n)
 		}) {
@@ -242,6 +242,19 @@ func (p *PhysicalDevice) queryMatrix() {
 				s.saturating != 0, scope(s.scope), uint32(s.invocations)})
 		}
 	}
+}
+
+// ask decides whether a risky call is made.
+func (p *PhysicalDevice) ask(call string) bool {
+	decide := p.instance.config.Ask
+	if decide == nil {
+		decide = askByQuirks
+	}
+	if decide(&p.caps, call) {
+		return true
+	}
+	p.caps.Unasked = append(p.caps.Unasked, call)
+	return false
 }
 
 func shapes(query func(*C.vkattn_shape, C.uint32_t) C.int32_t) []C.vkattn_shape {

@@ -303,8 +303,6 @@ func (c *Commands) Timestamp(slot int) error {
 // timeBytes is what a timestamp takes when it is read: its value and whether there is one, 64 bits each.
 const timeBytes = 16
 
-const driverLLVMpipe = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
-
 // copiesTimes reports whether recordings copy their timestamps to memory that the host sees: llvmpipe's
 // vkGetQueryPoolResults waits until the device is idle, which wakes two threads for nothing.
 func (d *Device) copiesTimes() bool { return d.caps.DriverID == driverLLVMpipe }

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkattn/vkattn"
-	"github.com/vkattn/vkattn/cpu"
 	"github.com/vkattn/vkattn/dispatch"
 )
 
@@ -134,14 +133,14 @@ func vulkanDevices(ctx context.Context) ([]dispatch.Device, error) {
 	return found, err
 }
 
-// open opens one device. The CPU needs no Vulkan.
+// open opens one device.
 func (d *deviceFlags) open(ctx context.Context, name string) (vkattn.Backend, error) {
 	config, err := d.config(name)
 	if err != nil {
 		return nil, err
 	}
 	if strings.EqualFold(name, "cpu") {
-		return cpu.New(cpu.Config{}), nil
+		config.Device = "cpu"
 	}
 	return dispatch.Open(ctx, config)
 }

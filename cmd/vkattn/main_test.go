@@ -6,10 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vkattn/vkattn/dispatch"
 )
 
 func TestMain(m *testing.M) {
@@ -24,6 +27,10 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	device := os.Getenv("VKATTN_TEST_DEVICE")
+	loader := ""
+	if device != "" && vulkanCompiled {
+		loader = testLoader(t)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -31,8 +38,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GOLDEN", filepath.Join(testdata, "golden"))
 			e.Setenv("STORIES", filepath.Join(testdata, "stories"))
 			e.Setenv("DEVICE", device)
+			e.Setenv("LOADER", loader)
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
-			for _, name := range []string{"VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH"} {
+			if dir, err := os.UserCacheDir(); err == nil && os.Getenv("MESA_SHADER_CACHE_DIR") == "" {
+				e.Setenv("MESA_SHADER_CACHE_DIR", dir) // Mesa's own cache, which lies below the one above otherwise
+			}
+			for _, name := range []string{"VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH", "MESA_SHADER_CACHE_DIR"} {
 				if v := os.Getenv(name); v != "" {
 					e.Setenv(name, v)
 				}
@@ -44,9 +55,32 @@ func TestScripts(t *testing.T) {
 			if name == "device" {
 				return device != "" && vulkanCompiled, nil
 			}
+			if name == "loader" {
+				return loader != "", nil
+			}
 			return false, fmt.Errorf("no condition %q", name)
 		},
 	})
+}
+
+// testLoader builds testdata/loader, and returns its folder, or "" where there is no C compiler or no Linux.
+func testLoader(t *testing.T) string {
+	cc := os.Getenv("CC")
+	if cc == "" {
+		cc = "gcc"
+	}
+	if _, err := exec.LookPath(cc); err != nil || runtime.GOOS != "linux" {
+		return ""
+	}
+	if _, err := dispatch.Devices(t.Context(), dispatch.Config{}); err != nil || loaderPath() == "" {
+		return ""
+	}
+	dir := t.TempDir()
+	build := exec.Command(cc, "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-DREAL=\""+loaderPath()+"\"", "-o", filepath.Join(dir, "libvulkan.so.1"), "testdata/loader/loader.c", "-ldl")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return dir
 }
 
 // code N ARGS... runs vkattn with ARGS and demands the exit code N.

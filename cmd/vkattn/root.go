@@ -26,6 +26,7 @@ func newRoot(a *app) *cobra.Command {
 		Long: `vkattn computes transformer attention, softmax and linear, on any Vulkan GPU, on a software driver or on the CPU, and says
 which of them ran it, how, why there, how long it took and how exact the answer is.`,
 		Example: `  vkattn devices                                             # what is there
+  vkattn doctor                                              # and what is wrong with it
   vkattn run --preset llama3.1-8b --seqlen 2k --check        # one layer, checked against float64
   vkattn run --in layer.npz --causal --device gpu --out o.npz
   vkattn plan --preset gpt2 --caps rx-7900-xtx-radv          # what would run on a card that is not here
@@ -44,7 +45,7 @@ which of them ran it, how, why there, how long it took and how exact the answer 
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "no notes and no progress on stderr")
 	root.SetGlobalNormalizationFunc(aliases)
 	root.SetUsageFunc(groupedUsage)
-	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newMask(a), newVerify(a), newBench(a), newTune(a), newGenerate(a), newCompare(a), newReport(a), newVersion(a))
+	root.AddCommand(newDevices(a), newRun(a), newPlan(a), newDoctor(a), newMask(a), newVerify(a), newBench(a), newTune(a), newGenerate(a), newCompare(a), newReport(a), newVersion(a))
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -8,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/bench"
-	"github.com/vkattn/vkattn/vk"
 )
 
 // build says which program this is.
@@ -38,13 +39,8 @@ func build() bench.Build {
 }
 
 // vulkanState says whether this build can reach Vulkan, and why not.
-func vulkanState() (compiled bool, text string) {
-	instance, err := vk.Open(vk.Config{})
-	if err != nil {
-		return vulkanCompiled, plainMessage(err)
-	}
-	defer instance.Close()
-	found, err := instance.Devices()
+func vulkanState(ctx context.Context) (compiled bool, text string) {
+	found, err := dispatch.Devices(ctx, dispatch.Config{})
 	if err != nil {
 		return vulkanCompiled, plainMessage(err)
 	}
@@ -57,9 +53,9 @@ func newVersion(a *app) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version and what this build contains",
 		Args:  noArguments,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := build()
-			compiled, state := vulkanState()
+			compiled, state := vulkanState(cmd.Context())
 			if asJSON {
 				return json.NewEncoder(a.out).Encode(struct {
 					bench.Build
