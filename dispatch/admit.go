@@ -8,11 +8,12 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// admitted is a decision whose kernel must give a known answer on this device and driver before it serves. Attention's
-// rungs are tested by Open; these when the first plan wants one, so that those who never do wait for nothing.
+// admitted is a decision whose kernel must give a known answer on this device and driver before it serves. The rungs of
+// flash.comp are tested by Open; these when the first plan wants one, so that those who never do wait for nothing.
 type admitted interface {
 	decision
-	// rung is the variant under test, its path, and the name under which the planner can be told to do without it.
+	// rung is the variant under test, its path, and the name under which the planner can be told to do without it; no
+	// variant where Open has tested it.
 	rung() (variant, path, name string)
 	// selfTest returns why the kernel may not serve, or "".
 	selfTest(ctx context.Context, b *Backend) (reason string, err error)
@@ -25,14 +26,24 @@ type admissions struct {
 	failed map[string]string // by name, with the reason
 }
 
+// admittedLate is the decision itself if its kernel is tested when a plan wants it.
+func admittedLate(d decision) (admitted, bool) {
+	a, can := d.(admitted)
+	if can {
+		variant, _, _ := a.rung()
+		can = variant != ""
+	}
+	return a, can
+}
+
 // decide is the planner's decision for op, by a rung that has passed its self-test.
 func (b *Backend) decide(ctx context.Context, op vkattn.Op) (decision, error) {
 	for {
-		d, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabledFor(op))
+		d, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.unfit())
 		if err != nil {
 			return nil, err
 		}
-		a, late := d.(admitted)
+		a, late := admittedLate(d)
 		if !late || b.config.SkipSelfTest {
 			return d, nil
 		}
@@ -42,11 +53,8 @@ func (b *Backend) decide(ctx context.Context, op vkattn.Op) (decision, error) {
 	}
 }
 
-// disabledFor are the rungs that may not serve op.
-func (b *Backend) disabledFor(op vkattn.Op) map[string]string {
-	if _, attention := op.(vkattn.Attention); attention {
-		return b.disabled
-	}
+// unfit are the rungs that may not serve.
+func (b *Backend) unfit() map[string]string {
 	b.late.mu.Lock()
 	defer b.late.mu.Unlock()
 	if len(b.late.failed) == 0 {

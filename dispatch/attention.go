@@ -19,7 +19,7 @@ func (c *choice) pipelineKeys() []pipelineKey {
 	if c.standard {
 		return nil
 	}
-	return []pipelineKey{c.key}
+	return []pipelineKey{c.tiled()}
 }
 
 func (c *choice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
@@ -63,7 +63,7 @@ func (c *choice) geometry(seqs []vkattn.Sequence) *geometry {
 func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	op := c.op
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: c.path, Kernel: c.kernel(), Tile: c.tile(),
-		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: c.refused}
+		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: slices.Concat(c.refused, c.notFor)}
 	batch := op.Batch
 	tiles := batch * op.HeadsQ / c.pack * ceilDiv(op.SeqQ*c.pack, c.tileRows())
 	if c.standard {
@@ -74,14 +74,14 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
 		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
 	}
-	e.Splits = planSplits(caps, tiles, int(c.key.Invocations), op.SeqQ*c.pack, op.SeqK, widest, cfg.Splits)
+	e.Splits = planSplits(caps, tiles, c.tiled().invocations(), op.SeqQ*c.pack, op.SeqK, widest, cfg.Splits)
 	rows := int64(tiles) * int64(c.tileRows())
 	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
 	mean := widest
 	if op.Causal && widest == op.SeqK && op.Align == vkattn.AlignBottomRight {
 		mean = max(keyTile, op.SeqK-op.SeqQ/2)
 	}
-	if even, ok := newEven(caps, int(c.key.Invocations), c.tileRows(), op.ValueDim, op.SeqQ*c.pack, tiles, float64(tiles)*float64(mean)/keyTile,
+	if even, ok := newEven(caps, c.tiled().invocations(), c.tileRows(), op.ValueDim, op.SeqQ*c.pack, tiles, float64(tiles)*float64(mean)/keyTile,
 		ceilDiv(widest, keyTile), float64(batch*op.HeadsQ)*float64(op.SeqQ)*float64(op.SeqK)); ok && cfg.Splits == 0 && cfg.SplitKeys == 0 {
 		e.Splits = ceilDiv(ceilDiv(widest, keyTile), even.length)
 		items := int64(tiles) * int64(ceilDiv(ceilDiv(mean, keyTile), even.length))
@@ -109,11 +109,11 @@ func (ch *choice) run(r *run, c *call) error {
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
-	vector := c.vectorRows()
-	pad := 1
-	if vector {
-		pad = 4
+	pad := 4
+	if ch.matrix != nil {
+		pad = 8
 	}
+	pad = c.rowsOf(pad)
 	var err error
 	for _, in := range []struct {
 		v   *view
@@ -155,7 +155,7 @@ func (ch *choice) run(r *run, c *call) error {
 	}
 	splits := 1
 	if !ch.standard {
-		splits = planSplits(&r.be.caps, l.tiles, int(ch.key.Invocations), op.SeqQ*ch.pack, l.longest, l.widest, r.be.config.Splits)
+		splits = planSplits(&r.be.caps, l.tiles, ch.tiled().invocations(), op.SeqQ*ch.pack, l.longest, l.widest, r.be.config.Splits)
 	}
 	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
 	s.params.RelativeReach = int32(c.args.Relative.Shape[3] / 2)
@@ -169,9 +169,9 @@ func (ch *choice) run(r *run, c *call) error {
 		s.mask = &cutMask{c.args.Blocks, sq, sk, &ch.blocks}
 	}
 	if ch.standard {
-		err = r.standard(s, vector)
+		err = r.standard(s, pad >= 4)
 	} else {
-		err = r.flash(ch.key, s, vector)
+		err = r.flash(ch.tiled().loaded(typesOf(op), pad), s)
 	}
 	for _, h := range home {
 		if err == nil && h != nil {
@@ -212,7 +212,7 @@ func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
 }
 
 // keyBindings makes texel buffers of keys and values where the kernel reads them so.
-func keyBindings(key kernelKey, l *layout, b []vk.Binding) {
+func keyBindings(key tiledKey, l *layout, b []vk.Binding) {
 	if !key.texels() {
 		return
 	}
@@ -233,11 +233,8 @@ func mergeLanes(caps *vk.Caps, splits, rows int) uint32 {
 }
 
 // flash runs the fused kernel over all row tiles, group by group.
-func (r *run) flash(key kernelKey, s *sections, vector bool) error {
+func (r *run) flash(key tiledKey, s *sections) error {
 	l, p := s.layout, &s.params
-	if !vector {
-		key = key.scalar(typesOf(l.op))
-	}
 	if key.texels() {
 		l.texels(&r.be.caps.Limits)
 	}
@@ -283,7 +280,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
 	split := splits > 1 || splitKeys > 0
 	p.Splits = uint32(splits)
-	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, int(key.Invocations), l.op.SeqQ*l.pack), l.tiles)}
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, key.invocations(), l.op.SeqQ*l.pack), l.tiles)}
 	if split {
 		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
 	}

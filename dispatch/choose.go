@@ -58,10 +58,12 @@ type choice struct {
 	op       vkattn.Attention
 	standard bool // the unfused baseline
 	path     string
-	key      kernelKey // flash only
+	key      kernelKey // of a flash rung
+	matrix   tiledKey  // of a matrix rung, which then serves
 	pack     int       // query heads whose rows a tile takes together
 	shared   int       // bytes of shared memory of one workgroup
 	refused  []vkattn.Refusal
+	notFor   []vkattn.Refusal // kernels for other problems or devices: not to take them is no fallback
 	notes    []string
 
 	mu     sync.Mutex
@@ -73,21 +75,29 @@ func (c *choice) kernel() string {
 	if c.standard {
 		return "standard"
 	}
-	return c.key.Variant
+	return c.tiled().variant()
+}
+
+// tiled is the key of the rung that serves.
+func (c *choice) tiled() tiledKey {
+	if c.matrix != nil {
+		return c.matrix
+	}
+	return c.key
 }
 
 func (c *choice) tileRows() int {
 	if c.standard {
 		return 1
 	}
-	return c.key.tileRows()
+	return c.tiled().tileRows()
 }
 
 func (c *choice) tile() string {
 	if c.standard {
 		return "one row, the score matrix in memory"
 	}
-	return c.key.tile()
+	return c.tiled().tile()
 }
 
 // texels reports whether k and v are read through uniform texel buffers.
@@ -152,6 +162,10 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 		c.notes = append(c.notes, "the unfused baseline, as asked for")
 		return c, nil
 	}
+	software := caps.DeviceType == "cpu" // there, matrices are multiplied element by element
+	if !software && p.chooseMatrix(caps, c, disabled) {
+		return c.noted(), nil
+	}
 	for _, r := range rungs {
 		if why, off := disabled[r.path]; off {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
@@ -167,19 +181,23 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 			continue
 		}
 		c.path, c.key, c.pack, c.shared = r.path, key, pack, shared
-		if pack > 1 {
-			c.notes = append(c.notes, fmt.Sprintf("%d query heads that share their keys and values fill a tile together", pack))
-		}
-		if d := padded(&key); d[0] != op.HeadDim || d[1] != op.ValueDim {
-			c.notes = append(c.notes, fmt.Sprintf("head sizes %d and %d run in a tile padded to %d and %d", op.HeadDim, op.ValueDim, d[0], d[1]))
-		}
-		return c, nil
+		return c.noted(), nil
 	}
-	return nil, refuse(c.refused...)
+	if software && p.chooseMatrix(caps, c, disabled) {
+		return c.noted(), nil
+	}
+	return nil, refuse(slices.Concat(c.refused, c.notFor)...)
 }
 
-func padded(k *kernelKey) [2]int {
-	return [2]int{int(4 * k.Lanes * k.Dim4), int(4 * k.Lanes * k.Value4)}
+// noted adds what is worth knowing about a tile.
+func (c *choice) noted() *choice {
+	if c.pack > 1 {
+		c.notes = append(c.notes, fmt.Sprintf("%d query heads that share their keys and values fill a tile together", c.pack))
+	}
+	if d, dv := c.tiled().padded(); d != c.op.HeadDim || dv != c.op.ValueDim {
+		c.notes = append(c.notes, fmt.Sprintf("head sizes %d and %d run in a tile padded to %d and %d", c.op.HeadDim, c.op.ValueDim, d, dv))
+	}
+	return c
 }
 
 // headBuckets pads D and Dv. They share the larger bucket, apart from the two shapes of multi-head

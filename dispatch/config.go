@@ -66,7 +66,7 @@ func Kernels() []string { return []string{"flash", "standard", linearRecurrent, 
 // Rungs are the names that Config.Disable takes: the rungs of all ladders, best first, and what has none.
 func Rungs() []string {
 	var names []string
-	for _, r := range slices.Concat(rungs, linearRungs) {
+	for _, r := range slices.Concat(rungsOf(matrixRungs), rungs, linearRungs) {
 		if !slices.Contains(names, r.path) {
 			names = append(names, r.path)
 		}

@@ -199,7 +199,7 @@ func (l *layout) visited(flat int, blocks *tiledBlocks, k *keyTiles) {
 }
 
 // evenPlan is how the call of s is made even, or nil where it runs row tile by row tile. sec describes all row tiles.
-func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
+func (r *run) evenPlan(key tiledKey, s *sections, sec *section) *evenPlan {
 	l := s.layout
 	if _, ok, _ := l.windows(l.area(0, l.tiles)); !ok {
 		return nil
@@ -226,7 +226,7 @@ func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
 		for i := range l.seqs {
 			scores += float64(l.op.HeadsQ) * float64(l.seqs[i].Sq) * float64(l.seqs[i].Sk)
 		}
-		e, ok := newEven(&r.be.caps, int(key.Invocations), l.tileRows, l.op.ValueDim, l.op.SeqQ*l.pack, l.tiles, visits, widest, scores)
+		e, ok := newEven(&r.be.caps, key.invocations(), l.tileRows, l.op.ValueDim, l.op.SeqQ*l.pack, l.tiles, visits, widest, scores)
 		if !ok {
 			return nil
 		}
@@ -245,7 +245,7 @@ func (r *run) evenPlan(key kernelKey, s *sections, sec *section) *evenPlan {
 }
 
 // flashEven runs the items of a call whose work buffer holds their lists.
-func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, work *vk.Buffer) error {
+func (r *run) flashEven(key tiledKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, work *vk.Buffer) error {
 	l := s.layout
 	tileRows := key.tileRows()
 	merge, err := r.be.pipeline(mergeKey(key, mergeLanes(&r.be.caps, p.parts, p.groups[len(p.groups)-1].joined[1]*tileRows)))

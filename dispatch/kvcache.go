@@ -161,7 +161,7 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	}
 	p := *c.be.planner
 	p.fixedTile = p.fixedTile || c.spec.SplitKeys > 0
-	ch, err := p.choose(&c.be.caps, op, "", c.be.disabled)
+	ch, err := p.choose(&c.be.caps, op, "", withoutMatrix(c.be.disabled))
 	if err != nil {
 		return nil, err
 	}

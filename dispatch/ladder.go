@@ -131,7 +131,7 @@ func (p *planner) walk(caps *vk.Caps, op vkattn.Op, disabled map[string]string) 
 
 // rungOf is the variant, the path and the name of what a decision takes.
 func rungOf(d decision) (variant, path, name string) {
-	if a, late := d.(admitted); late {
+	if a, late := admittedLate(d); late {
 		return a.rung()
 	}
 	path = d.summary().path
@@ -155,7 +155,7 @@ func (b *Backend) testStep(ctx context.Context, d decision, before func(Step) bo
 		return s, nil
 	}
 	v, err := b.judge(s.File, path, variant, func() (string, error) {
-		if a, late := d.(admitted); late {
+		if a, late := admittedLate(d); late {
 			return a.selfTest(ctx, b)
 		}
 		return b.testRung(ctx, path)

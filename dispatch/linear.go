@@ -119,7 +119,7 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	if op.Map == vkattn.MapFavor {
 		c.keyHeads = op.States() // each state has a maximum of its own
 	}
-	if ch.chunk.Chunk == 0 && !call.vectorRows() {
+	if ch.chunk.Chunk == 0 && call.rowsOf(4) < 4 {
 		c.key = c.key.scalar()
 	}
 	c.texelLimit = c.limit

@@ -193,10 +193,7 @@ type staged struct {
 func (r *run) stageChooser(c *call, op *vkattn.Attention) (*staged, error) {
 	s := &staged{chooser: chooser{r: r, op: op, seqs: c.seqs}, args: c.args}
 	s.args.Gates = vkattn.Tensor{}
-	pad := 1
-	if c.vectorRows() {
-		pad = 4
-	}
+	pad := c.rowsOf(4)
 	var err error
 	for _, t := range []struct {
 		v  *view

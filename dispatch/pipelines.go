@@ -47,9 +47,10 @@ type simpleKey struct {
 	Out         vkattn.Type // of merge
 }
 
-// mergeKey is merge for the parts of a flash kernel.
-func mergeKey(key kernelKey, lanes uint32) simpleKey {
-	return simpleKey{Variant: "merge", Invocations: lanes, Vector: key.Vector && key.Types.Out != vkattn.Float32, Out: key.Types.Out}
+// mergeKey is merge for the parts of a kernel.
+func mergeKey(key tiledKey, lanes uint32) simpleKey {
+	out := key.elements().Out
+	return simpleKey{Variant: "merge", Invocations: lanes, Vector: key.vector() && out != vkattn.Float32, Out: out}
 }
 
 func (k simpleKey) pipelineSpec() vk.PipelineSpec {

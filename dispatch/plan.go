@@ -49,7 +49,7 @@ func (b *Backend) Supports(op vkattn.Op) error {
 	if err := b.alive(); err != nil {
 		return err
 	}
-	_, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabledFor(op))
+	_, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.unfit())
 	return err
 }
 

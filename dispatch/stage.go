@@ -65,18 +65,22 @@ func (c *call) written(t vkattn.Tensor) vkattn.Tensor {
 
 func isHost(t vkattn.Tensor) bool { _, ok := t.Mem.(*vkattn.Host); return ok }
 
-// vectorRows decides whether rows of D and of Dv can be read four at a time: rows that we pack
-// ourselves always can, those that lie on the device if sizes, strides and offset allow.
-func (c *call) vectorRows() bool {
+// rowsOf says how many elements of D and of Dv can be read at a time: most (8 or 4), 4 or 1. Rows that we pack
+// ourselves can be of any number, those that lie on the device if sizes, strides and offset allow.
+func (c *call) rowsOf(most int) int {
+	n := most
 	for _, t := range []vkattn.Tensor{c.args.Q, c.args.K, c.args.V, c.args.Out} {
 		if isHost(t) {
 			continue
 		}
-		if t.Shape[3]%4 != 0 || t.Offset%4 != 0 || t.Stride[0]%4 != 0 || t.Stride[1]%4 != 0 || t.Stride[2]%4 != 0 {
-			return false
+		for n > 1 && (t.Shape[3]%n != 0 || t.Offset%n != 0 || t.Stride[0]%n != 0 || t.Stride[1]%n != 0 || t.Stride[2]%n != 0) {
+			n /= 2
 		}
 	}
-	return true
+	if n < 4 {
+		return 1
+	}
+	return n
 }
 
 func deviceView(t vkattn.Tensor) view {

@@ -149,6 +149,17 @@ uint seen_keys(Sequence seq, int p, bool row_global, int first, int lo, int hi) 
     return bits;
 }
 
+// all_visible: every row at a position in [p0, p1] sees all keys of [j0, j1), which is never said wrongly; [lo, hi) are the keys there are.
+bool all_visible(Sequence seq, int p0, int p1, int j0, int j1, int lo, int hi) {
+    if (j0 < lo || j1 > hi || (flags & FLAG_CAUSAL) != 0u && j1 > p0 + 1 && j1 > seq.prefix) {
+        return false;
+    }
+    if (chunk > 0 && (chunk_of(seq, p0) != chunk_of(seq, j0) || chunk_of(seq, p1) != chunk_of(seq, j1 - 1) || chunk_of(seq, p0) != chunk_of(seq, p1))) {
+        return false;
+    }
+    return ((flags & FLAG_LEFT) == 0u || p1 - j0 <= window_left) && ((flags & FLAG_RIGHT) == 0u || j1 - 1 - p0 <= window_right);
+}
+
 // chosen_keys are those of bits, of the 32 keys from first on, whose block the row chose that has its mask at row. A
 // block without any of them is not looked at: what is bound may not show it.
 uint chosen_keys(uint bits, uint row, uint stride, int first) {

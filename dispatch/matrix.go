@@ -1,0 +1,138 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/cpu"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// The rungs on matrix units: exact attention whose products the device does in matrices, for tensors of sixteen bits or
+// fewer. They stand above those of flash.comp.
+
+// matrixRung is one of them. fit sizes its kernel for a device and a problem, or says why it cannot.
+type matrixRung struct {
+	rung
+	fit func(p *planner, caps *vk.Caps, op vkattn.Attention, operand vkattn.Type) (f fitting, why string)
+}
+
+// fitting is a kernel that fits.
+type fitting struct {
+	key    tiledKey
+	pack   int // query heads whose rows a tile takes together
+	shared int // bytes of shared memory of one workgroup
+}
+
+// matrixRungs are the rungs on matrix units, best first.
+var matrixRungs = []matrixRung{
+	{rung{"matrix2", "flash_matrix2"}, (*planner).fitMatrix2},
+}
+
+// fewestMatrixRows is the fewest rows (heads packed with them counted) that are worth a matrix: with fewer, reading the
+// keys is all there is, and most of every product is padding.
+const fewestMatrixRows = 16
+
+// matrixOperand is the type of the elements that a matrix unit multiplies for op, or why it cannot.
+func matrixOperand(op vkattn.Attention) (t vkattn.Type, why string) {
+	switch op.TypeQ {
+	case vkattn.Float16, vkattn.BFloat16:
+	default:
+		return 0, fmt.Sprintf("q is %s, matrix units multiply f16 and bf16", op.TypeQ)
+	}
+	for i, t := range []vkattn.Type{op.TypeK, op.TypeV} {
+		if t != op.TypeQ && t <= vkattn.BFloat16 { // what has fewer bits becomes an operand without loss, or nearly
+			return 0, fmt.Sprintf("%s is %s and q is %s, matrix units multiply equals", typeNames[1+i], t, op.TypeQ)
+		}
+	}
+	if n := op.SeqQ * sharing(op); n < fewestMatrixRows {
+		return 0, fmt.Sprintf("%d rows share their keys, a matrix takes %d", n, fewestMatrixRows)
+	}
+	return op.TypeQ, ""
+}
+
+// chooseMatrix puts the best rung on matrix units into c, and reports whether there is one. What only does not
+// concern the problem or the device goes to notFor: not to take it is no fallback.
+func (p *planner) chooseMatrix(caps *vk.Caps, c *choice, disabled map[string]string) bool {
+	operand, why := matrixOperand(c.op)
+	for _, r := range matrixRungs {
+		if off, is := disabled[r.path]; is && why == "" {
+			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: off})
+			continue
+		}
+		f, reason := fitting{}, why
+		if reason == "" {
+			f, reason = r.fit(p, caps, c.op, operand)
+		}
+		if reason != "" {
+			c.notFor = append(c.notFor, vkattn.Refusal{Kernel: r.variant, Reason: reason})
+			continue
+		}
+		c.path, c.matrix, c.pack, c.shared = r.path, f.key, f.pack, f.shared
+		return true
+	}
+	return false
+}
+
+// withoutMatrix are the rungs of disabled and all on matrix units, which do not look pages up.
+func withoutMatrix(disabled map[string]string) map[string]string {
+	all := maps.Clone(disabled)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for _, r := range matrixRungs {
+		all[r.path] = "does not read caches"
+	}
+	return all
+}
+
+// rung is what a matrix rung is tested under when the first plan wants it; the rungs of flash.comp were by Open.
+func (c *choice) rung() (variant, path, name string) {
+	if c.matrix == nil {
+		return "", "", ""
+	}
+	return c.matrix.variant(), c.path, c.path
+}
+
+// selfTest computes a small problem of the same elements by the same variant.
+func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err error) {
+	const heads, rows, keys, d, dv = 2, 37, 101, 20, 28
+	t := c.op.TypeQ
+	op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: rows, SeqK: keys, HeadDim: d, ValueDim: dv, Causal: true, With: vkattn.WithLSE,
+		TypeQ: t, TypeK: t, TypeV: t}.Canonical()
+	test := &choice{op: op, pack: 1}
+	if !b.planner.chooseMatrix(&b.caps, test, allBut(rungsOf(matrixRungs), c.path)) {
+		return test.notFor[0].Reason, nil
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	out, lse := make([]float32, heads*rows*dv), make([]float32, heads*rows)
+	args := vkattn.Args{Out: vkattn.BHSD(vkattn.Float32s(out), 1, heads, rows, dv), LSE: vkattn.BHSD(vkattn.Float32s(lse), 1, heads, rows, 1)}
+	for _, in := range []struct {
+		to          *vkattn.Tensor
+		heads, s, n int
+	}{{&args.Q, heads, rows, d}, {&args.K, 1, keys, d}, {&args.V, 1, keys, dv}} {
+		x := vkattn.BHSD(vkattn.Float32s(numbers(in.heads*in.s*in.n, rng.NormFloat64)), 1, in.heads, in.s, in.n)
+		if *in.to, err = x.To(t); err != nil {
+			return "", err
+		}
+	}
+	want, err := cpu.Oracle(op, &args)
+	if err != nil {
+		return "", err
+	}
+	allowed := 4e-3 // weights are rounded to the type, whose neighbours are 2^-10 apart
+	if t == vkattn.BFloat16 {
+		allowed *= 8
+	}
+	return b.missed(ctx, test, args, allowed, known{out, want.Out}, known{lse, want.LSE})
+}
+
+func rungsOf(list []matrixRung) (r []rung) {
+	for _, m := range list {
+		r = append(r, m.rung)
+	}
+	return r
+}

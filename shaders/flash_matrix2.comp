@@ -1,0 +1,579 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_NV_cooperative_matrix2 : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_vote : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int16 : require
+#if BFLOAT
+#extension GL_EXT_bfloat16 : require
+#define ELEMENT bfloat16_t
+#else
+#define ELEMENT float16_t
+#endif
+#if TENSOR
+#extension GL_EXT_buffer_reference : require
+#endif
+
+// Exact attention, forward, on matrix units by VK_NV_cooperative_matrix2: what flash.comp computes, for queries of sixteen
+// bits. Where flash_matrix.comp must know which invocation holds which element, the driver does it all: reductions over
+// rows, functions of single elements, weights that become an operand.
+//
+// One workgroup computes one row tile over the keys of its slice and part. SCOPE says whose the matrices are: a subgroup's, each of
+// which then has ROWS rows of the tile, or the whole workgroup's. BFLOAT 1 multiplies bfloat16 instead of float16.
+//
+// TENSOR 0: tiles of KEY_TILE keys and values pass through shared memory. TENSOR 1: the driver loads them by tensor
+// layouts, and stages them as it likes; what is quantised or partly hidden is decoded element by element.
+//
+// Shared memory: two words per row, and without TENSOR KEY_TILE rows of keys and of values in sixteen bits. The driver takes
+// some for matrices of a workgroup.
+//
+// Dao, FlashAttention-2, algorithm 1, arXiv:2307.08691. That outputs are scaled only where the maximum has grown by much is of
+// FlashAttention-4.
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint SCOPE = gl_ScopeSubgroup;    // or gl_ScopeWorkgroup
+layout(constant_id = 2) const uint SCOPES = 1u;         // in a workgroup
+layout(constant_id = 3) const uint ROWS = 8u;           // of a scope
+layout(constant_id = 4) const uint KEY_TILE = 32u;      // keys of one tile: 32 or 64
+layout(constant_id = 5) const bool VECTOR = true;
+layout(constant_id = 6) const uint EXTRAS = 0u;         // as in flash.comp
+layout(constant_id = 7) const uint COLUMNS = 8u;        // of a matrix of scores or of outputs
+layout(constant_id = 9) const uint TYPE_Q = 1u;
+layout(constant_id = 10) const uint TYPE_K = 1u;
+layout(constant_id = 11) const uint TYPE_V = 1u;
+layout(constant_id = 12) const uint TYPE_OUT = 1u;
+layout(constant_id = 13) const uint DIM = 64u;          // padded, multiples of DEPTH and of 8
+layout(constant_id = 14) const uint VALUE_DIM = 64u;    // of COLUMNS and of 8
+layout(constant_id = 15) const uint DEPTH = 8u;         // of one product of queries and keys
+layout(constant_id = 16) const bool WIDE = true;        // D, Dv, strides, bases and offsets are multiples of 8
+layout(constant_id = 17) const uint PAD = 1u;           // what rows in shared memory are longer, in 16 bytes, against bank conflicts
+layout(constant_id = 18) const uint CLAMP = gl_CooperativeMatrixClampModeUndefinedNV; // of tensor layouts; constant where rows are padded
+
+const uint TILE_ROWS = SCOPES * ROWS;
+const uint KEY_WORDS = KEY_TILE / 32u;  // of the bits of a row
+const uint CHUNKS = KEY_TILE / COLUMNS;
+const uint DEPTHS = DIM / DEPTH;
+const uint PARTS = VALUE_DIM / COLUMNS;
+const bool BLOCKS = EXTRAS >= 1u;
+const bool SCORES = EXTRAS >= 2u;
+const bool CHOICES = EXTRAS >= 3u;
+
+#include "lib/params.glsl"
+#include "lib/slice.glsl"
+#include "lib/items.glsl"
+#define TYPES 1
+#include "lib/access.glsl"
+#include "lib/sequence.glsl"
+#include "lib/mask.glsl"
+#include "lib/blocks.glsl"
+
+const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
+
+#define MATRIX coopmat<float, SCOPE, ROWS, COLUMNS, gl_MatrixUseAccumulator>
+#define WEIGHTS coopmat<ELEMENT, SCOPE, ROWS, COLUMNS, gl_MatrixUseA>
+#define QUERY coopmat<ELEMENT, SCOPE, ROWS, DEPTH, gl_MatrixUseA>
+#define QUERY_NUMBERS coopmat<float, SCOPE, ROWS, DEPTH, gl_MatrixUseAccumulator>
+#define KEYS coopmat<ELEMENT, SCOPE, DEPTH, COLUMNS, gl_MatrixUseB>
+#define VALUES coopmat<ELEMENT, SCOPE, COLUMNS, COLUMNS, gl_MatrixUseB>
+
+QUERY queries[DEPTHS];
+MATRIX scores[CHUNKS];
+MATRIX outputs[PARTS];
+MATRIX tops;                // running maxima, to base 2 without SCORES
+MATRIX sums;                // of weights, for each row by columns
+
+uint query_dim, out_dim, k_stride, v_stride;
+uint k_base, v_base;
+int key_first, key_last;
+int tile_first;             // first key of the tile
+int row_first, row_end;     // the rows that this dispatch computes
+RowTile tile;
+uint scope_row;             // first row of the scope in the tile
+uint slot;                  // of that row among partial results and states
+float factor;               // of scores, to base 2
+bool partial;
+
+#if TENSOR
+layout(std430, set = 0, binding = 2) readonly buffer KElements { ELEMENT k_elements[]; };
+layout(std430, set = 0, binding = 3) readonly buffer VElements { ELEMENT v_elements[]; };
+#endif
+layout(std430, set = 0, binding = 4) buffer OutElements { ELEMENT out_elements[]; };
+layout(std430, set = 0, binding = 4) buffer OutHalves { uint16_t out_halves[]; };
+
+shared uint seen[TILE_ROWS * KEY_WORDS];    // keys that a row sees
+shared uint seen_by_all[KEY_WORDS];
+
+bool computes(int row) { return row >= row_first && row < row_end; }
+
+Row near_row(uint r) { return find_row(tile, clamp(tile.row + int(r), row_first, row_end - 1)); }
+
+bool sees(uint r, uint key) { return (seen[r * KEY_WORDS + key / 32u] >> (key & 31u) & 1u) != 0u; }
+
+bool seen_at_all(uint key) { return (seen_by_all[key / 32u] >> (key & 31u) & 1u) != 0u; }
+
+uint mask_at(Row own) {
+    return slice.mask_base + tile.seq.index * mask_batch + kv_head(own.head, mask_heads) * mask_head + own.i * mask_row;
+}
+uint bias_at(Row own) { return slice.bias_base + tile.seq.index * bias_batch + own.head * bias_head + own.i * bias_row; }
+uint relative_at(Row own) { return relative_list + tile.seq.index * relative_batch + own.head * (2u * uint(relative_reach) + 1u); }
+
+// kept_keys are those of bits, of the 32 keys from first on, that the masks and biases in memory leave to a row.
+uint kept_keys(uint bits, Row own, int position, int first, bool full) {
+    bool masks = (flags & FLAG_MASK) != 0u && !full;
+    if (CHOICES && masks && mask_block > 1u) {
+        bits = chosen_keys(bits, mask_at(own), mask_key, first);
+        masks = false;
+    }
+    if (masks || (flags & (FLAG_BIAS | FLAG_RELATIVE)) != 0u) {
+        [[dont_unroll]] for (uint c = 0u; c < 32u; c++) {
+            if ((bits >> c & 1u) != 0u) {
+                uint key = uint(first) + c;
+                if (masks && !load_mask(mask_at(own) + key * mask_key)
+                    || (flags & FLAG_BIAS) != 0u && bias_data[bias_at(own) + key * bias_key] == minus_infinity()
+                    || (flags & FLAG_RELATIVE) != 0u && bias_by_distance(relative_at(own), position, int(key)) == minus_infinity()) {
+                    bits &= ~(1u << c);
+                }
+            }
+        }
+    }
+    return bits;
+}
+
+// look finds the keys of the tile that each row sees.
+void look(uint kind, uint block_bits) {
+    [[dont_unroll]] for (uint r = gl_LocalInvocationID.x; r < TILE_ROWS; r += gl_WorkGroupSize.x) {
+        Row own = near_row(r);
+        int position = int(own.i) + tile.seq.rel;
+        bool row_global = is_global(position);
+        [[unroll]] for (uint w = 0u; w < KEY_WORDS; w++) {
+            int first = tile_first + int(32u * w);
+            uint bits = computes(tile.row + int(r)) ? seen_keys(tile.seq, position, row_global, first, key_first, key_last + 1) : 0u;
+            if (BLOCKS && (kind & BLOCK_BITS) != 0u) {
+                bits &= lists[block_bits + r];
+            }
+            if (BLOCKS && (flags & FLAG_TREE) != 0u) {
+                bits &= tree_keys(tile.seq, tree_row(tile.seq, own.i), first);
+            }
+            if (SCORES && bits != 0u) {
+                bits = kept_keys(bits, own, position, first, (kind & BLOCK_FULL) != 0u);
+            }
+            seen[r * KEY_WORDS + w] = bits;
+            if (bits != 0u) {
+                atomicOr(seen_by_all[w], bits);
+            }
+        }
+    }
+}
+
+float larger(const in float a, const in float b) { return max(a, b); }
+float total(const in float a, const in float b) { return a + b; }
+float larger_each(const in uint r, const in uint c, const in float a, const in float b) { return max(a, b); }
+
+// hide makes the scores of hidden keys -inf, and no others. With SCORES it also adds to those of the others what is to be added.
+float hide(const in uint r, const in uint c, const in float score_in, const in uint first) {
+    uint row = scope_row + r, key = first + c;
+    if (!sees(row, key)) {
+        return minus_infinity();
+    }
+    float s = score_in;
+    if (SCORES) {
+        Row own = near_row(row);
+        int position = int(own.i) + tile.seq.rel, j = tile_first + int(key);
+        float slope = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + tile.seq.index * slope_batch + own.head]) : 0.0;
+        s = score(s * abs(scale), slope, position, j);
+        if ((flags & FLAG_RELATIVE) != 0u) {
+            s += bias_by_distance(relative_at(own), position, j);
+        }
+        if ((flags & FLAG_BIAS) != 0u) {
+            s += bias_data[bias_at(own) + uint(j) * bias_key];
+        }
+    }
+    return finite_floor(s);
+}
+
+// exponent is that of a score's weight to base 2.
+float exponent(float s, float top) {
+    if (SCORES) {
+        precise float d = s - top;
+        precise float x = d * LOG2E;
+        return x;
+    }
+    return s * factor - top;
+}
+
+float weigh(const in uint r, const in uint c, const in float s, const in float top) { return exp2(exponent(s, top)); }
+
+float weigh_seen(const in uint r, const in uint c, const in float s, const in float top) {
+    return floatBitsToUint(s) == 0xff800000u ? 0.0 : exp2(exponent(s, top));
+}
+
+// Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: a row's outputs are scaled
+// only when its maximum has grown by more.
+const float SLACK = 8.0;
+
+float growth(const in uint r, const in uint c, const in float s, const in float top) { return exponent(s, top); }
+
+float grown(const in uint r, const in uint c, const in float s, const in float top) {
+    return exponent(s, top) > SLACK ? (SCORES ? s : s * factor) : top;
+}
+
+float decay_of(const in uint r, const in uint c, const in float before, const in float after) {
+    return exp2(SCORES ? (before - after) * LOG2E : before - after);
+}
+
+// raise brings the running maxima up to those of the tile.
+void raise() {
+    MATRIX peak = scores[0];
+    [[unroll]] for (uint c = 1u; c < CHUNKS; c++) {
+        coopMatPerElementNV(peak, peak, larger_each, scores[c]);
+    }
+    bool raises = false;
+    if (SCOPE == gl_ScopeSubgroup) {
+        [[unroll]] for (int i = 0; i < peak.length(); i++) {
+            raises = raises || exponent(peak[i], tops[i]) > SLACK;
+        }
+        raises = subgroupAny(raises);
+    } else {
+        MATRIX most;
+        coopMatPerElementNV(most, peak, growth, tops);
+        coopMatReduceNV(most, most, gl_CooperativeMatrixReduceRowAndColumnNV, larger);
+        raises = most[0] > SLACK;
+    }
+    if (raises) {
+        MATRIX raised, decay;
+        coopMatReduceNV(raised, peak, gl_CooperativeMatrixReduceRowNV, larger);
+        coopMatPerElementNV(raised, raised, grown, tops);
+        coopMatPerElementNV(decay, tops, decay_of, raised);
+        tops = raised;
+        sums *= decay;
+        [[unroll]] for (uint n = 0u; n < PARTS; n++) {
+            outputs[n] *= decay;
+        }
+    }
+}
+
+#if TENSOR
+// Decoding reads one element itself: it needs neither the alignment nor the pointer that a load is given.
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer Unread { uint word; };
+
+uint key_at(uint base, uint stride, uint key) { return base + uint(clamp(tile_first + int(key), key_first, key_last)) * stride; }
+
+ELEMENT decode_key(const in Unread unread, const in uint block[2], const in uint inside_block[2]) {
+    uint d = block[1];
+    return ELEMENT(d < query_dim ? load_k(key_at(k_base, k_stride, block[0]), d & ~3u, query_dim)[d & 3u] : 0.0);
+}
+
+ELEMENT decode_value(const in Unread unread, const in uint block[2], const in uint inside_block[2]) {
+    uint d = block[1];
+    return ELEMENT(d < out_dim ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0);
+}
+
+// A key that nobody here sees may hold anything, NaN included.
+ELEMENT decode_seen_value(const in Unread unread, const in uint block[2], const in uint inside_block[2]) {
+    uint d = block[1];
+    return ELEMENT(d < out_dim && seen_at_all(block[0]) ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0);
+}
+#else
+#include "lib/matrix_stage.glsl"
+#endif
+
+float query_number(const in uint r, const in uint c, const in float unused, const in uint first) {
+    Row own = near_row(scope_row + r);
+    uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row, d = first + c;
+    float x = d < query_dim ? load_q(base, d & ~3u, query_dim)[d & 3u] : 0.0;
+    return scale < 0.0 ? -x : x;
+}
+
+void load_queries() {
+    [[unroll]] for (uint d = 0u; d < DEPTHS; d++) {
+        QUERY_NUMBERS numbers = QUERY_NUMBERS(0.0);
+        coopMatPerElementNV(numbers, numbers, query_number, d * DEPTH);
+        queries[d] = QUERY(numbers);
+    }
+}
+
+void multiply_keys(bool masked) {
+    [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
+        scores[c] = MATRIX(0.0);
+    }
+#if TENSOR
+    tensorLayoutNV<2, CLAMP> layout_k = createTensorLayoutNV(2, CLAMP);
+    layout_k = setTensorLayoutDimensionNV(layout_k, uint(FAR), query_dim);
+    layout_k = setTensorLayoutStrideNV(layout_k, k_stride & ~7u, 1u);
+    tensorViewNV<2, false, 1, 0> turned = createTensorViewNV(2, false, 1, 0);
+    uint base = (k_base + uint(tile_first) * k_stride) & ~7u;
+#endif
+    [[unroll]] for (uint d = 0u; d < DEPTHS; d++) {
+        [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
+            KEYS keys;
+#if TENSOR
+            if (masked || TYPE_K != OPERAND) {
+                coopMatLoadTensorNV(keys, k_elements, 0u, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned, decode_key);
+            } else {
+                coopMatLoadTensorNV(keys, k_elements, base, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned);
+            }
+#else
+            coopMatLoad(keys, key_tile, c * COLUMNS * KEY_ROW + d * (DEPTH / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+#endif
+            scores[c] = coopMatMulAdd(queries[d], keys, scores[c]);
+        }
+    }
+    if (masked) {
+        [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
+            coopMatPerElementNV(scores[c], scores[c], hide, c * COLUMNS);
+        }
+    }
+}
+
+void add_values(bool masked) {
+#if TENSOR
+    tensorLayoutNV<2, CLAMP> layout_v = createTensorLayoutNV(2, CLAMP);
+    layout_v = setTensorLayoutDimensionNV(layout_v, uint(FAR), out_dim);
+    layout_v = setTensorLayoutStrideNV(layout_v, v_stride & ~7u, 1u);
+    uint base = (v_base + uint(tile_first) * v_stride) & ~7u;
+#endif
+    [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
+        if (masked) {
+            coopMatPerElementNV(scores[c], scores[c], weigh_seen, tops);
+        } else {
+            coopMatPerElementNV(scores[c], scores[c], weigh, tops);
+        }
+        sums += scores[c];
+        WEIGHTS weights = WEIGHTS(scores[c]);
+        [[unroll]] for (uint n = 0u; n < PARTS; n++) {
+            VALUES values;
+#if TENSOR
+            if (masked) {
+                coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_seen_value);
+            } else if (TYPE_V != OPERAND) {
+                coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_value);
+            } else {
+                coopMatLoadTensorNV(values, v_elements, base, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS));
+            }
+#else
+            coopMatLoad(values, value_tile, c * COLUMNS * VALUE_ROW + n * (COLUMNS / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+#endif
+            outputs[n] = coopMatMulAdd(weights, values, outputs[n]);
+        }
+    }
+}
+
+// One row's place in the running state, in floats: maxima and sums by column, then its unnormalised output.
+layout(std430, set = 0, binding = 0) buffer StateFloats { float state_floats[]; };
+
+const uint STATE_ROW = 2u * COLUMNS + VALUE_DIM;
+
+float resumed(const in uint r, const in uint c, const in float unused, const in uint at) {
+    return state_floats[4u * slice.state_base + (slot + r) * STATE_ROW + at + c];
+}
+
+float suspended(const in uint r, const in uint c, const in float x, const in uint at) {
+    if (computes(tile.row + int(scope_row + r))) {
+        state_floats[4u * slice.state_base + (slot + r) * STATE_ROW + at + c] = x;
+    }
+    return x;
+}
+
+void resume() {
+    coopMatPerElementNV(tops, tops, resumed, 0u);
+    coopMatPerElementNV(sums, sums, resumed, COLUMNS);
+    [[unroll]] for (uint n = 0u; n < PARTS; n++) {
+        coopMatPerElementNV(outputs[n], outputs[n], resumed, (2u + n) * COLUMNS);
+    }
+}
+
+void suspend() {
+    coopMatPerElementNV(tops, tops, suspended, 0u);
+    coopMatPerElementNV(sums, sums, suspended, COLUMNS);
+    [[unroll]] for (uint n = 0u; n < PARTS; n++) {
+        coopMatPerElementNV(outputs[n], outputs[n], suspended, (2u + n) * COLUMNS);
+    }
+}
+
+// conclude gives what a row's outputs are to be multiplied by, its sum and maximum known, and writes its lse.
+float conclude(const in uint r, const in uint c, const in float sum, const in float top2) {
+    int row = tile.row + int(scope_row + r);
+    Row own = near_row(scope_row + r);
+    float top = SCORES || top2 == LOWEST ? top2 : top2 * LN2;
+    float by = 0.0, lse = minus_infinity();
+    if (sum != 0.0) {
+        by = 1.0 / sum;
+        lse = log_sum(top, sum);
+    }
+    if (!partial && (flags & FLAG_SINK) != 0u) {
+        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
+        if (sum == 0.0) {
+            lse = sink;
+        } else {
+            float both = max(top, sink);
+            float kept = exp_difference(top, both);
+            float all = sum * kept + exp_difference(sink, both);
+            by = kept / all;
+            lse = log_sum(both, all);
+        }
+    }
+    if (c == 0u && computes(row)) {
+        if (partial) {
+            lse_data[slice.lse_base + 2u * (slot + r)] = top;
+            lse_data[slice.lse_base + 2u * (slot + r) + 1u] = sum;
+        } else if ((flags & FLAG_LSE) != 0u) {
+            lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
+        }
+    }
+    return by;
+}
+
+// written writes an element of the outputs where it belongs.
+float written(const in uint r, const in uint c, const in float x, const in uint first) {
+    int row = tile.row + int(scope_row + r);
+    uint d = first + c;
+    if (computes(row) && d < out_dim) {
+        if (partial) {
+            out_data[slice.out_base + (slot + r) * value_dim + d] = x;
+        } else {
+            Row own = find_row(tile, row);
+            uint at = slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row + d;
+            if (TYPE_OUT == TYPE_FLOAT32) {
+                out_data[at] = x;
+            } else {
+                out_halves[at] = uint16_t(to_codes(TYPE_OUT, vec4(x)).x);
+            }
+        }
+    }
+    return x;
+}
+
+// finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
+void finish() {
+    MATRIX by;
+    coopMatReduceNV(by, sums, gl_CooperativeMatrixReduceRowNV, total);
+    coopMatPerElementNV(by, by, conclude, tops);
+    bool whole = WIDE && TYPE_OUT == OPERAND && !partial && pack == 1u && out_dim == VALUE_DIM
+              && computes(tile.row + int(scope_row)) && computes(tile.row + int(scope_row + ROWS - 1u));
+    uint base = slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + (tile.seq.q0 + uint(tile.row) + scope_row) * out_row;
+    [[unroll]] for (uint n = 0u; n < PARTS; n++) {
+        outputs[n] *= by;
+        if (whole) {
+            coopMatStore(WEIGHTS(outputs[n]), out_elements, (base & ~7u) + n * COLUMNS, out_row & ~7u, gl_CooperativeMatrixLayoutRowMajor);
+        } else {
+            coopMatPerElementNV(outputs[n], outputs[n], written, n * COLUMNS);
+        }
+    }
+}
+
+void main() {
+    uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    if (index >= slice.tile_count) {
+        return;
+    }
+    uint part = slice.part_first + gl_WorkGroupID.z;
+    uvec4 item = uvec4(slice.tile_first + index, 0u, uint(FAR) / 32u, part * slice.tile_count + index);
+    if ((slice.phase & PHASE_ITEMS) != 0u) {
+        item = item_at(item.x);
+    }
+    tile = find_row_tile(item.x);
+    partial = (slice.phase & PHASE_PARTIAL) != 0u;
+    scope_row = SCOPE == gl_ScopeSubgroup ? gl_SubgroupID * ROWS : 0u;
+    slot = item.w * tile_rows + scope_row;
+    row_first = max(tile.row, slice.row_first);
+    row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
+    query_dim = dim;
+    out_dim = value_dim;
+    k_stride = k_row;
+    v_stride = v_row;
+    factor = abs(scale) * LOG2E;
+
+    int part_key = int(part) * slice.part_keys;
+    key_first = max(part_key + slice.key_first, int(item.y * 32u));
+    int key_end = min(min(part_key + slice.key_end, tile.seq.sk), int(item.z * 32u));
+    key_last = key_end - 1;
+    int p0 = row_first / int(pack) + tile.seq.rel;
+    int p1 = (row_end - 1) / int(pack) + tile.seq.rel;
+    KeyRange range = key_range(tile.seq, p0, p1);
+    range.lo = max(range.lo, key_first);
+    range.hi = min(range.hi, key_end);
+    k_base = slice.k_base + tile.seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + tile.seq.k0 * k_row;
+    v_base = slice.v_base + tile.seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + tile.seq.k0 * v_row;
+
+    load_queries();
+    tops = MATRIX(LOWEST);
+    sums = MATRIX(0.0);
+    [[unroll]] for (uint n = 0u; n < PARTS; n++) {
+        outputs[n] = MATRIX(0.0);
+    }
+    if ((slice.phase & PHASE_RESUME) != 0u) {
+        resume();
+    }
+    if (gl_LocalInvocationID.x < KEY_WORDS) {
+        seen_by_all[gl_LocalInvocationID.x] = 0u;
+    }
+    barrier();
+    bool kept = SCORES || (flags & FLAG_TREE) != 0u;    // every tile may have scores to change or to hide
+    uvec2 entries = uvec2(0u);
+    if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
+        entries = block_entries(item.x);
+    }
+    int next = range.lo / int(KEY_TILE);
+    for (;;) {
+        uint kind = 0u, block_bits = 0u;
+        next = next_tile(range, next, int(KEY_TILE));
+        if (next == FAR) {
+            break;
+        }
+        if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
+            if (entries.x < entries.y && int(lists[entries.x] >> 2u) < next) {
+                entries.x = seek_block(entries, next);
+            }
+            if (entries.x >= entries.y) {
+                break;
+            }
+            if (int(lists[entries.x] >> 2u) > next) {
+                next = int(lists[entries.x] >> 2u);
+                continue;
+            }
+            kind = lists[entries.x] & 3u;
+            if ((kind & BLOCK_BITS) != 0u) {
+                block_bits = lists[entries.x + 1u];
+            }
+            entries.x += 2u;
+        }
+        tile_first = next * int(KEY_TILE);
+        next++;
+        bool masked = kept || (kind & BLOCK_BITS) != 0u
+                   || !all_visible(tile.seq, p0, p1, tile_first, tile_first + int(KEY_TILE), key_first, key_end);
+        bool any = true;
+        if (masked) {
+            look(kind, block_bits);
+            barrier();
+            any = seen_by_all[0] != 0u || KEY_WORDS > 1u && seen_by_all[KEY_WORDS - 1u] != 0u;
+        }
+#if !TENSOR
+        if (any) {
+            stage(masked);
+        }
+        barrier();
+#endif
+        if (any) {
+            multiply_keys(masked);
+            raise();
+            add_values(masked);
+        }
+        barrier();
+        if (masked) {
+            if (gl_LocalInvocationID.x < KEY_WORDS) {
+                seen_by_all[gl_LocalInvocationID.x] = 0u;
+            }
+            barrier();
+        }
+    }
+    if ((slice.phase & PHASE_SUSPEND) != 0u) {
+        suspend();
+    } else {
+        finish();
+    }
+}
