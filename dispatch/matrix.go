@@ -99,13 +99,19 @@ func (c *choice) rung() (variant, path, name string) {
 
 // selfTest computes a small problem of the same elements by the same variant.
 func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err error) {
-	const heads, rows, keys, d, dv = 2, 37, 101, 20, 28
-	t := c.op.TypeQ
+	const heads, rows, keys = 2, 37, 101
+	t, d, dv := c.op.TypeQ, 20, 28
+	if wide, _ := c.matrix.padded(); wide > widestMatrix2 {
+		d, dv = 260, 276
+	}
 	op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: rows, SeqK: keys, HeadDim: d, ValueDim: dv, Causal: true, With: vkattn.WithLSE,
 		TypeQ: t, TypeK: t, TypeV: t}.Canonical()
 	test := &choice{op: op, pack: 1}
 	if !b.planner.chooseMatrix(&b.caps, test, allBut(rungsOf(matrixRungs), c.path)) {
 		return test.notFor[0].Reason, nil
+	}
+	if v := test.matrix.variant(); v != c.matrix.variant() {
+		return "", fmt.Errorf("dispatch: the self-test of %s takes %s", c.matrix.variant(), v)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	out, lse := make([]float32, heads*rows*dv), make([]float32, heads*rows)

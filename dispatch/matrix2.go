@@ -20,6 +20,8 @@ type matrix2Key struct {
 	Depth         uint32 // of one product of queries and keys
 	Extras        uint32 // EXTRAS of flash.comp
 	Vector, Wide  bool   // rows are whole fours, whole eights
+	Padded        bool   // the op's head sizes are less
+	Reload        bool   // queries are loaded for each tile
 	Types         types
 	SubgroupSize  uint32
 }
@@ -31,18 +33,16 @@ const (
 
 // spec is the table of specialization ids of flash_matrix2.comp; a test compares it with the SPIR-V.
 func (k matrix2Key) spec() []vk.SpecConstant {
-	scope, clamp := uint32(scopeSubgroup), uint32(0)
+	scope := uint32(scopeSubgroup)
 	if k.Workgroup {
 		scope = scopeWorkgroup
-	}
-	if k.Types.Q != vkattn.Float32 {
-		clamp = 1
 	}
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: scope}, {ID: 2, Value: k.Scopes}, {ID: 3, Value: k.Rows}, {ID: 4, Value: keyTile},
 		{ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: k.Columns},
 		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)},
-		{ID: 13, Value: k.Dim}, {ID: 14, Value: k.ValueDim}, {ID: 15, Value: k.Depth}, {ID: 16, Value: b2u(k.Wide)}, {ID: 17, Value: 1}, {ID: 18, Value: clamp},
+		{ID: 13, Value: k.Dim}, {ID: 14, Value: k.ValueDim}, {ID: 15, Value: k.Depth}, {ID: 16, Value: b2u(k.Wide)}, {ID: 17, Value: 1},
+		{ID: 18, Value: b2u(k.Padded)}, {ID: 19, Value: b2u(k.Reload)},
 	}
 }
 
@@ -74,98 +74,130 @@ func (k matrix2Key) pipelineSpec() vk.PipelineSpec {
 	return vk.PipelineSpec{Name: k.Variant, Spec: k.spec(), SubgroupSize: k.SubgroupSize, FullSubgroups: true, PushBytes: pushBytes}
 }
 
-// widestMatrix2 is the largest padded value row whose outputs fit into registers, sixteen rows of a subgroup of 32.
+// widestMatrix2 is the largest padded head size of which a subgroup holds the outputs of 16 rows in its registers.
 const widestMatrix2 = 256
 
-// fitMatrix2 sizes flash_matrix2.comp.
+// fitMatrix2 sizes flash_matrix2.comp: matrices of subgroups, or of the whole workgroup where rows are too wide for those.
 func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type) (f fitting, why string) {
-	if missing := missingMatrix2(&caps.Features, operand); missing != "" {
-		return f, "needs features that the device lacks: " + missing
+	need := []needed{
+		{caps.Features.CooperativeMatrix, "cooperative matrices"}, {caps.Features.CooperativeMatrix2.FlexibleDimensions, "flexible dimensions"},
+		{caps.Features.CooperativeMatrix2.Reductions, "reductions"}, {caps.Features.CooperativeMatrix2.Conversions, "conversions"},
+		{caps.Features.CooperativeMatrix2.PerElementOperations, "per-element operations"}, {caps.Features.VulkanMemoryModel, "the Vulkan memory model"},
+		{caps.Features.Float16, "float16 arithmetic"}, {caps.Features.Storage16, "16-bit storage"},
+		{caps.Features.BFloat16CooperativeMatrix || operand != vkattn.BFloat16, "bfloat16 matrices"},
 	}
 	_, required, why := subgroups(caps.Subgroup, 8)
-	if why == "" && (missingOps(caps.Subgroup, "vote") != "" || required == 0) {
-		why = "needs full subgroups of a size that can be required, and votes"
+	if why == "" && required == 0 {
+		why = "needs full subgroups of a size that can be required"
+	}
+	if ops := missingOps(caps.Subgroup, "vote"); why == "" && ops != "" {
+		why = "needs subgroup operations that the device lacks: " + ops
 	}
 	if why != "" {
 		return f, why
 	}
-	name := map[vkattn.Type]string{vkattn.Float16: "f16", vkattn.BFloat16: "bf16"}[operand]
-	g, ok := granularity(caps, name, "subgroup", 0)
-	if !ok {
-		return f, fmt.Sprintf("the device does not multiply %s to f32 in matrices of flexible dimensions", name)
-	}
-	key := matrix2Key{Variant: "flash_matrix2", Columns: g.N, Depth: max(g.K, 8), Extras: extrasOf(op), Vector: true, Wide: true,
-		Types: typesOf(op), SubgroupSize: required}
-	if operand == vkattn.BFloat16 {
-		key.Variant = "flash_matrix2_bf16"
-	}
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
-	if d > widestMatrix2 {
-		return f, fmt.Sprintf("head sizes %d and %d, the outputs of %d fit into registers", op.HeadDim, op.ValueDim, widestMatrix2)
+	key := matrix2Key{Variant: "flash_matrix2", Dim: uint32(d), ValueDim: uint32(dv), Extras: extrasOf(op), Vector: true, Wide: true,
+		Types: typesOf(op), SubgroupSize: required, Padded: op.HeadDim != d || op.ValueDim != dv}
+	reserved := uint32(0)
+	if d <= widestMatrix2 {
+		why = key.ofSubgroups(caps, operand, need)
+	} else if why = key.ofWorkgroup(caps, operand, need); why == "" {
+		reserved = caps.Features.CooperativeMatrix2Properties.WorkgroupScopeReservedSharedMemory
 	}
-	key.Columns = max(key.Columns, 8)
-	key.Dim, key.ValueDim = uint32(d), uint32(dv)
-	key.Rows = max(g.M, matrix2Rows(caps, dv))
-	key.Scopes = 4
-	if caps.DeviceType == "cpu" {
-		key.Scopes = 1
+	if why != "" {
+		return f, why
 	}
-	key.Scopes = min(key.Scopes, mostInvocations(caps, required)/required)
-	if key.Scopes == 0 {
-		return f, fmt.Sprintf("needs %d invocations in a workgroup", required)
+	if operand == vkattn.BFloat16 {
+		key.Variant += "_bf16"
 	}
-	key.Invocations = key.Scopes * required
 	f.pack = 1
 	if op.SeqQ < key.tileRows() {
 		f.pack = sharing(op)
 	}
-	for ; key.Scopes > 1 && op.SeqQ*f.pack <= key.tileRows()/2; key.Scopes /= 2 {
+	for ; !p.fixedTile && key.Scopes > 1 && op.SeqQ*f.pack <= key.tileRows()/2; key.Scopes /= 2 {
 		key.Invocations /= 2
 	}
 	var err error
 	if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
 		return f, err.Error()
 	}
-	if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(f.shared) > limit {
-		return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", f.shared, limit)
+	if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(f.shared)+reserved > limit {
+		return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", uint32(f.shared)+reserved, limit)
 	}
 	f.key = key
 	return f, ""
 }
 
-// matrix2Rows is the number of rows of a subgroup. llvmpipe's reduction over rows is wrong in matrices of more than 8 rows and
-// more than 8 columns (Mesa 26.2.6).
-func matrix2Rows(caps *vk.Caps, dv int) uint32 {
-	if caps.DriverID == driverLLVMpipe || dv > 64 {
-		return 16
+// ofSubgroups gives the key the shape of matrices of subgroups, or says why it cannot.
+func (k *matrix2Key) ofSubgroups(caps *vk.Caps, operand vkattn.Type, need []needed) (why string) {
+	if why = missing(need); why != "" {
+		return why
 	}
-	return 32
+	g, ok := granularity(caps, operand, "subgroup", 0)
+	if !ok {
+		return fmt.Sprintf("the device does not multiply %s to f32 in matrices of flexible dimensions", operand)
+	}
+	k.Columns, k.Depth = max(g.N, 8), max(g.K, 8)
+	k.Rows = max(g.M, 16)
+	k.Scopes = 4
+	if caps.DeviceType == "cpu" {
+		k.Scopes = 1
+	}
+	k.Scopes = prevPow2(min(k.Scopes, mostInvocations(caps, k.SubgroupSize)/k.SubgroupSize))
+	k.Invocations = k.Scopes * k.SubgroupSize
+	return ""
 }
 
-// missingMatrix2 names the features that flash_matrix2.comp needs and that are not there.
-func missingMatrix2(f *vk.Features, operand vkattn.Type) string {
-	var missing []string
-	m := f.CooperativeMatrix2
-	for _, n := range []struct {
-		has  bool
-		name string
-	}{
-		{f.CooperativeMatrix, "cooperative matrices"}, {m.FlexibleDimensions, "flexible dimensions"}, {m.Reductions, "reductions"},
-		{m.Conversions, "conversions"}, {m.PerElementOperations, "per-element operations"}, {f.VulkanMemoryModel, "the Vulkan memory model"},
-		{f.Float16, "float16 arithmetic"}, {f.Int16, "int16 arithmetic"}, {f.Storage16, "16-bit storage"},
-		{f.BFloat16CooperativeMatrix || operand != vkattn.BFloat16, "bfloat16 matrices"},
-	} {
+// ofWorkgroup gives the key the shape of matrices of the workgroup, which holds wide outputs in the registers of all its
+// invocations.
+func (k *matrix2Key) ofWorkgroup(caps *vk.Caps, operand vkattn.Type, need []needed) (why string) {
+	const invocations, rows, columns = 256, 64, 64
+	m, limits := &caps.Features.CooperativeMatrix2, &caps.Features.CooperativeMatrix2Properties
+	why = missing(append(need, needed{m.WorkgroupScope, "matrices of a workgroup"}, needed{m.TensorAddressing, "tensor addressing"},
+		needed{m.BlockLoads, "block loads"}, needed{caps.Features.BufferDeviceAddress, "buffer device addresses"}))
+	if why != "" {
+		return why
+	}
+	g, ok := granularity(caps, operand, "workgroup", invocations)
+	switch {
+	case !ok || rows%g.M != 0 || columns%g.N != 0 || columns%g.K != 0:
+		return fmt.Sprintf("the device does not multiply %s to f32 in %dx%d matrices of %d invocations", operand, rows, columns, invocations)
+	case min(mostInvocations(caps, k.SubgroupSize), limits.WorkgroupScopeMaxWorkgroupSize) < invocations:
+		return fmt.Sprintf("needs %d invocations in a workgroup with matrices", invocations)
+	case limits.FlexibleDimensionsMaxDimension < columns:
+		return fmt.Sprintf("needs matrices of %d columns, the device has %d", columns, limits.FlexibleDimensionsMaxDimension)
+	}
+	k.Variant, k.Workgroup, k.Reload = "flash_matrix2_tensor", true, true
+	k.Invocations, k.Scopes, k.Rows, k.Columns, k.Depth = invocations, 1, rows, columns, columns
+	return ""
+}
+
+// needed is a feature, and whether it is there.
+type needed struct {
+	has  bool
+	name string
+}
+
+// missing names the features that are not there, or is "".
+func missing(need []needed) string {
+	var names []string
+	for _, n := range need {
 		if !n.has {
-			missing = append(missing, n.name)
+			names = append(names, n.name)
 		}
 	}
-	return strings.Join(missing, ", ")
+	if len(names) == 0 {
+		return ""
+	}
+	return "needs features that the device lacks: " + strings.Join(names, ", ")
 }
 
 // granularity is what the sides of matrices of a type, multiplied to float32, must be multiples of.
-func granularity(caps *vk.Caps, operand, scope string, invocations uint32) (vk.MatrixGranularity, bool) {
+func granularity(caps *vk.Caps, operand vkattn.Type, scope string, invocations uint32) (vk.MatrixGranularity, bool) {
+	name := operand.String()
 	for _, g := range caps.CooperativeMatrixFlexible {
-		if g.A == operand && g.B == operand && g.C == "f32" && g.Result == "f32" && g.Scope == scope && g.Invocations == invocations && !g.Saturating {
+		if g.A == name && g.B == name && g.C == "f32" && g.Result == "f32" && g.Scope == scope && g.Invocations == invocations && !g.Saturating {
 			return g, true
 		}
 	}

@@ -52,7 +52,8 @@ layout(constant_id = 14) const uint VALUE_DIM = 64u;    // of COLUMNS and of 8
 layout(constant_id = 15) const uint DEPTH = 8u;         // of one product of queries and keys
 layout(constant_id = 16) const bool WIDE = true;        // D, Dv, strides, bases and offsets are multiples of 8
 layout(constant_id = 17) const uint PAD = 1u;           // what rows in shared memory are longer, in 16 bytes, against bank conflicts
-layout(constant_id = 18) const uint CLAMP = gl_CooperativeMatrixClampModeUndefinedNV; // of tensor layouts; constant where rows are padded
+layout(constant_id = 18) const uint CLAMP = gl_CooperativeMatrixClampModeUndefinedNV; // TENSOR: constant where D or Dv is less than DIM or VALUE_DIM
+layout(constant_id = 19) const bool RELOAD = false;     // TENSOR: queries are loaded for each tile, registers do not hold them
 
 const uint TILE_ROWS = SCOPES * ROWS;
 const uint KEY_WORDS = KEY_TILE / 32u;  // of the bits of a row
@@ -81,7 +82,7 @@ const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
 #define KEYS coopmat<ELEMENT, SCOPE, DEPTH, COLUMNS, gl_MatrixUseB>
 #define VALUES coopmat<ELEMENT, SCOPE, COLUMNS, COLUMNS, gl_MatrixUseB>
 
-QUERY queries[DEPTHS];
+QUERY queries[RELOAD ? 1u : DEPTHS];
 MATRIX scores[CHUNKS];
 MATRIX outputs[PARTS];
 MATRIX tops;                // running maxima, to base 2 without SCORES
@@ -99,6 +100,7 @@ float factor;               // of scores, to base 2
 bool partial;
 
 #if TENSOR
+layout(std430, set = 0, binding = 1) readonly buffer QElements { ELEMENT q_elements[]; };
 layout(std430, set = 0, binding = 2) readonly buffer KElements { ELEMENT k_elements[]; };
 layout(std430, set = 0, binding = 3) readonly buffer VElements { ELEMENT v_elements[]; };
 #endif
@@ -285,16 +287,26 @@ ELEMENT decode_seen_value(const in Unread unread, const in uint block[2], const 
 float query_number(const in uint r, const in uint c, const in float unused, const in uint first) {
     Row own = near_row(scope_row + r);
     uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row, d = first + c;
-    float x = d < query_dim ? load_q(base, d & ~3u, query_dim)[d & 3u] : 0.0;
-    return scale < 0.0 ? -x : x;
+    return d < query_dim ? load_q(base, d & ~3u, query_dim)[d & 3u] : 0.0;
 }
 
-void load_queries() {
-    [[unroll]] for (uint d = 0u; d < DEPTHS; d++) {
-        QUERY_NUMBERS numbers = QUERY_NUMBERS(0.0);
-        coopMatPerElementNV(numbers, numbers, query_number, d * DEPTH);
-        queries[d] = QUERY(numbers);
+// load_query gives columns [first, first + DEPTH) of the queries.
+void load_query(out QUERY query, uint first) {
+#if TENSOR
+    // Rows that follow each other in memory, be it those of a sequence or those of heads that are packed.
+    uint stride = pack == 1u ? q_row : q_head;
+    if (WIDE && TYPE_Q == OPERAND && (pack == 1u || q_row == pack * q_head && cyclic == 0u) && row_first == tile.row) {
+        uint base = slice.q_base + tile.seq.batch * q_batch + tile.head * q_head + tile.seq.q0 * q_row + uint(tile.row) * stride;
+        tensorLayoutNV<2, gl_CooperativeMatrixClampModeConstantNV> layout_q = createTensorLayoutNV(2, gl_CooperativeMatrixClampModeConstantNV);
+        layout_q = setTensorLayoutDimensionNV(layout_q, uint(row_end - tile.row), query_dim);
+        layout_q = setTensorLayoutStrideNV(layout_q, stride & ~7u, 1u);
+        coopMatLoadTensorNV(query, q_elements, base & ~7u, sliceTensorLayoutNV(layout_q, int(scope_row), ROWS, int(first), DEPTH));
+        return;
     }
+#endif
+    QUERY_NUMBERS numbers = QUERY_NUMBERS(0.0);
+    coopMatPerElementNV(numbers, numbers, query_number, first);
+    query = QUERY(numbers);
 }
 
 void multiply_keys(bool masked) {
@@ -309,10 +321,16 @@ void multiply_keys(bool masked) {
     uint base = (k_base + uint(tile_first) * k_stride) & ~7u;
 #endif
     [[unroll]] for (uint d = 0u; d < DEPTHS; d++) {
+        QUERY query;
+        if (RELOAD) {
+            load_query(query, d * DEPTH);
+        } else {
+            query = queries[d];
+        }
         [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
             KEYS keys;
 #if TENSOR
-            if (masked || TYPE_K != OPERAND) {
+            if (masked || TYPE_K != OPERAND || !WIDE) {
                 coopMatLoadTensorNV(keys, k_elements, 0u, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned, decode_key);
             } else {
                 coopMatLoadTensorNV(keys, k_elements, base, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned);
@@ -320,7 +338,12 @@ void multiply_keys(bool masked) {
 #else
             coopMatLoad(keys, key_tile, c * COLUMNS * KEY_ROW + d * (DEPTH / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
 #endif
-            scores[c] = coopMatMulAdd(queries[d], keys, scores[c]);
+            scores[c] = coopMatMulAdd(query, keys, scores[c]);
+        }
+    }
+    if (scale < 0.0) {
+        [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
+            scores[c] = -scores[c];
         }
     }
     if (masked) {
@@ -350,7 +373,7 @@ void add_values(bool masked) {
 #if TENSOR
             if (masked) {
                 coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_seen_value);
-            } else if (TYPE_V != OPERAND) {
+            } else if (TYPE_V != OPERAND || !WIDE) {
                 coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_value);
             } else {
                 coopMatLoadTensorNV(values, v_elements, base, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS));
@@ -500,7 +523,11 @@ void main() {
     k_base = slice.k_base + tile.seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + tile.seq.k0 * k_row;
     v_base = slice.v_base + tile.seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + tile.seq.k0 * v_row;
 
-    load_queries();
+    if (!RELOAD) {
+        [[unroll]] for (uint d = 0u; d < DEPTHS; d++) {
+            load_query(queries[d], d * DEPTH);
+        }
+    }
     tops = MATRIX(LOWEST);
     sums = MATRIX(0.0);
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {

@@ -1,0 +1,104 @@
+package dispatch
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/spirv"
+	"github.com/vkattn/vkattn/shaders"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// h100 is the record of an H100 through NVIDIA's driver 580, with the features of VK_NV_cooperative_matrix2, which that does not say.
+func h100(t *testing.T) vk.Caps {
+	t.Helper()
+	for _, r := range recorded(t) {
+		if strings.Contains(r.Caps.Name, "H100") {
+			r.Caps.Features.CooperativeMatrix2 = vk.CooperativeMatrix2{WorkgroupScope: true, FlexibleDimensions: true, Reductions: true, Conversions: true,
+				PerElementOperations: true, TensorAddressing: true, BlockLoads: true}
+			r.Caps.Features.CooperativeMatrix2Properties = vk.CooperativeMatrix2Properties{WorkgroupScopeMaxWorkgroupSize: 256,
+				FlexibleDimensionsMaxDimension: 1024, WorkgroupScopeReservedSharedMemory: 8192}
+			return r.Caps
+		}
+	}
+	t.Fatal("no record of an H100")
+	return vk.Caps{}
+}
+
+func halves(d, dv int) vkattn.Attention {
+	h := vkattn.Float16
+	return vkattn.Attention{Batch: 1, HeadsQ: 8, SeqQ: 4096, SeqK: 4096, HeadDim: d, ValueDim: dv, TypeQ: h, TypeK: h, TypeV: h, TypeOut: h}
+}
+
+// TestMatrix2Specs: Go and GLSL agree on what flash_matrix2.comp is specialised on.
+func TestMatrix2Specs(t *testing.T) {
+	want := map[string]uint32{"local_size_x": 0, "SCOPE": 1, "SCOPES": 2, "ROWS": 3, "KEY_TILE": 4, "VECTOR": 5, "EXTRAS": 6, "COLUMNS": 7,
+		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DIM": 13, "VALUE_DIM": 14, "DEPTH": 15, "WIDE": 16, "PAD": 17, "CLAMP": 18, "RELOAD": 19}
+	for _, name := range []string{"flash_matrix2", "flash_matrix2_bf16", "flash_matrix2_tensor", "flash_matrix2_tensor_bf16"} {
+		m, err := shaders.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, want); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMatrixPlans: on an H100 sixteen-bit prefill runs on matrix units, whatever the head size; the rest does not, and says why.
+func TestMatrixPlans(t *testing.T) {
+	p, caps := testPlanner(t), h100(t)
+	for d := 8; d <= maxHeadDim; d += 8 {
+		ch, err := p.choose(&caps, halves(d, d), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, is := ch.matrix.(matrix2Key)
+		if !is || ch.path != rungMatrix2 {
+			t.Fatalf("head size %d: %s, %v", d, ch.path, ch.notFor)
+		}
+		if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(ch.shared) > limit {
+			t.Errorf("head size %d: %d bytes of shared memory", d, ch.shared)
+		}
+		if k.Workgroup != (d > widestMatrix2) || int(k.Dim) < d || k.Dim%k.Depth != 0 || k.ValueDim%k.Columns != 0 || keyTile%k.Columns != 0 && !k.Workgroup {
+			t.Errorf("head size %d: %+v", d, k)
+		}
+	}
+	for name, c := range map[string]struct {
+		op   func(*vkattn.Attention)
+		caps func(*vk.Caps)
+		why  string
+	}{
+		"float32":      {func(op *vkattn.Attention) { op.TypeQ, op.TypeK, op.TypeV = 0, 0, 0 }, nil, "q is f32"},
+		"mixed":        {func(op *vkattn.Attention) { op.TypeV = vkattn.BFloat16 }, nil, "v is bf16 and q is f16"},
+		"one row":      {func(op *vkattn.Attention) { op.SeqQ = 1 }, nil, "1 rows share their keys"},
+		"reductions":   {nil, func(c *vk.Caps) { c.Features.CooperativeMatrix2.Reductions = false }, "device lacks: reductions"},
+		"bf16":         {func(op *vkattn.Attention) { op.TypeQ, op.TypeK, op.TypeV = 2, 2, 2 }, func(c *vk.Caps) { c.Features.BFloat16CooperativeMatrix = false }, "bfloat16 matrices"},
+		"no shapes":    {nil, func(c *vk.Caps) { c.CooperativeMatrixFlexible = nil }, "does not multiply f16 to f32"},
+		"wide scope":   {func(op *vkattn.Attention) { op.HeadDim = 576 }, func(c *vk.Caps) { c.Features.CooperativeMatrix2.WorkgroupScope = false }, "matrices of a workgroup"},
+		"small device": {nil, func(c *vk.Caps) { c.Limits.MaxComputeSharedMemorySize = 8 << 10 }, "bytes of shared memory"},
+	} {
+		op, caps := halves(128, 128), caps.Clone()
+		if c.op != nil {
+			c.op(&op)
+		}
+		if c.caps != nil {
+			c.caps(&caps)
+		}
+		ch, err := p.choose(&caps, op, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ch.matrix != nil || len(ch.notFor) == 0 || !strings.Contains(ch.notFor[0].Reason, c.why) {
+			t.Errorf("%s: took %s, not for it are %v", name, ch.path, ch.notFor)
+		}
+		if len(ch.refused) > 0 {
+			t.Errorf("%s: %v is no fallback", name, ch.refused)
+		}
+	}
+	ch, err := p.choose(&caps, halves(64, 64), "", map[string]string{rungMatrix2: "for the test"})
+	if err != nil || ch.matrix != nil || len(ch.refused) != 1 {
+		t.Errorf("disabled: %v, %v", ch, err)
+	}
+}
