@@ -43,6 +43,11 @@ func (b *Backend) decide(ctx context.Context, op vkattn.Op) (decision, error) {
 		if err != nil {
 			return nil, err
 		}
+		if known, err := b.probed(ctx, d); err != nil {
+			return nil, err
+		} else if !known {
+			continue
+		}
 		a, late := admittedLate(d)
 		if !late || b.config.SkipSelfTest {
 			return d, nil

@@ -126,7 +126,7 @@ func TestNames(t *testing.T) {
 		want string
 	}{
 		{Config{Kernel: "fash"}, `"fash", want one of flash, standard, linear_recurrent, linear_chunk`},
-		{Config{Disable: []string{"plain", "", " subgruop"}}, `"subgruop", want some of matrix2, subgroup, plain, texels, linear_chunk, rope`},
+		{Config{Disable: []string{"plain", "", " subgruop"}}, `"subgruop", want some of matrix2, matrix, subgroup, plain, registers, texels, linear_chunk, rope`},
 	} {
 		_, opening := Open(t.Context(), c.cfg)
 		_, planning := PlanFor(vk.Caps{}, vkattn.Rope{}, c.cfg)
@@ -139,7 +139,7 @@ func TestNames(t *testing.T) {
 	t.Setenv("VKATTN_DISABLE", "rope,texel")
 	for _, device := range []string{"", "auto", "cpu"} {
 		_, err := Open(t.Context(), Config{Device: device})
-		if !errors.Is(err, vkattn.ErrInvalid) || !strings.Contains(err.Error(), `VKATTN_DISABLE: names "texel", want some of matrix2, subgroup, plain`) {
+		if !errors.Is(err, vkattn.ErrInvalid) || !strings.Contains(err.Error(), `VKATTN_DISABLE: names "texel", want some of matrix2, matrix, subgroup, plain`) {
 			t.Error(device, err)
 		}
 	}

@@ -269,9 +269,9 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	if n := mergeParts(&r.be.caps); n > 0 {
 		most = min(most, n)
 	}
-	partKeys := ceilDiv(ceilDiv(longest, min(int(p.Splits), most)), keyTile) * keyTile
+	partKeys := ceilDiv(ceilDiv(longest, min(int(p.Splits), most)), key.keys()) * key.keys()
 	if splitKeys > 0 {
-		partKeys = ceilDiv(splitKeys, keyTile) * keyTile
+		partKeys = ceilDiv(splitKeys, key.keys()) * key.keys()
 	}
 	splits := ceilDiv(longest, partKeys)
 	if splits > most {
@@ -280,7 +280,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
 	split := splits > 1 || splitKeys > 0
 	p.Splits = uint32(splits)
-	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, key.invocations(), l.op.SeqQ*l.pack), l.tiles)}
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, keys: key.keys(), fewest: min(parallelTiles(&r.be.caps, key.invocations(), l.op.SeqQ*l.pack), l.tiles)}
 	if split {
 		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
 	}

@@ -430,16 +430,17 @@ func specMap(spec []vk.SpecConstant) map[uint32]uint32 {
 }
 
 // planner holds what planning needs beside the capabilities: the reflection of the shaders. It is
-// immutable, and planning with it touches no device.
+// immutable but for the layouts, and planning with it touches no device.
 type planner struct {
 	modules map[string]shaders.Module
 	tiles   map[string]Tile // by tileClass: measured to be faster than the rule
+	layouts *layouts        // of matrices, as far as they have been probed
 	// fixedTile: the tile may not depend on the number of rows, so that a row's bits do not.
 	fixedTile bool
 }
 
 func newPlanner() (*planner, error) {
-	p := &planner{modules: map[string]shaders.Module{}}
+	p := &planner{modules: map[string]shaders.Module{}, layouts: &layouts{known: map[probeKey]matrixLayout{}}}
 	for _, name := range shaders.Names() {
 		m, err := shaders.Load(name)
 		if err != nil {

@@ -24,8 +24,8 @@ type Config struct {
 	Strict bool
 	// Budget is the longest time that one submit may take by prediction. 0 means 50 ms.
 	Budget time.Duration
-	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "texels", texel buffers on
-	// software drivers; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
+	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "registers", weights that
+	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
 	// comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" or "standard" (the unfused baseline) for
@@ -71,7 +71,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, "texels", linearChunk, ropeVariant, mergeVariant)
+	return append(names, matrixRegisters, "texels", linearChunk, ropeVariant, mergeVariant)
 }
 
 // checkNames refuses a kernel that there is not.

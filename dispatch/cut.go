@@ -285,6 +285,7 @@ const maxState = 64 << 20
 type cutter struct {
 	*layout
 	splits, partKeys int
+	keys             int   // of a tile of the kernel, whole numbers of which slices have
 	rowBytes         int64 // bytes per row of scratch that must stay within the limit (partial results)
 	maxTiles         int   // most row tiles of a group, 0: no such bound
 	mostKeys         int   // keys that a row tile may visit in one dispatch, 0: no such bound
@@ -352,7 +353,7 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 	groupCost := c.cost(a, a+n)
 	span := max(ar.key1-ar.key0, 1)
 	step := func(keys int) int { // keys of a slice, by the budget and by what a dispatch may visit
-		n := max(keyTile, int(float64(keys)*budget/max(groupCost, 1))/keyTile*keyTile)
+		n := max(c.keys, int(float64(keys)*budget/max(groupCost, 1))/c.keys*c.keys)
 		if c.mostKeys > 0 {
 			n = min(n, c.mostKeys)
 		}
@@ -362,7 +363,7 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 		w, _, _ := c.windows(ar)
 		lo, hi := 0, c.partKeys
 		if c.splits == 1 {
-			lo, hi = ar.key0, max(ar.key1, ar.key0+1)
+			lo, hi = ar.key0/c.keys*c.keys, max(ar.key1, ar.key0+1)
 		}
 		chunk := step(span / c.splits)
 		for k := lo; k < hi; k += chunk {
@@ -408,7 +409,7 @@ func (c *cutter) rowsInWindow(ar area) int {
 // slice cuts the keys of one part, for the rows of an area, to pieces of at most chunk keys that windows can show.
 func (c *cutter) slice(g *group, ar area, part, chunk int, keyCost float64) error {
 	first := part * c.partKeys
-	lo, hi := clamp(ar.key0-first, 0, c.partKeys), clamp(ar.key1-first, 0, c.partKeys)
+	lo, hi := clamp(ar.key0-first, 0, c.partKeys)/c.keys*c.keys, clamp(ar.key1-first, 0, c.partKeys)
 	hi = max(hi, lo+1)
 	p := piece{tile: g.tile, tiles: g.tiles, row1: allRows, part: part, parts: 1}
 	if g.tiles == 1 {
@@ -428,8 +429,8 @@ func (c *cutter) slice(g *group, ar area, part, chunk int, keyCost float64) erro
 				return fmt.Errorf("one row and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
 			}
 			// Whole key tiles, then powers of two: kernels take four keys a step, and to cut a step changes the rounding.
-			if m > 2*keyTile {
-				m = m / 2 / keyTile * keyTile
+			if m > 2*c.keys {
+				m = m / 2 / c.keys * c.keys
 			} else {
 				m = int(prevPow2(uint32(m - 1)))
 			}

@@ -107,14 +107,14 @@ func randomCut(rng *rand.Rand) *cutter {
 		l.mask = score(vkattn.Bool)
 		l.maskBlock, l.maskHeads = pick(rng, 1, 1, 16, 50), pick(rng, op.HeadsQ, op.HeadsQ, op.HeadsK)
 	}
-	c := &cutter{layout: l, end: l.tiles, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
-	c.partKeys = ceilDiv(ceilDiv(max(l.longest, 1), c.splits), keyTile) * keyTile
+	c := &cutter{layout: l, end: l.tiles, keys: pick(rng, keyTile, 2*keyTile), splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
+	c.partKeys = ceilDiv(ceilDiv(max(l.longest, 1), c.splits), c.keys) * c.keys
 	c.splits = ceilDiv(max(l.longest, 1), c.partKeys)
 	if rng.IntN(4) == 0 {
 		c.maxTiles = 1 + rng.IntN(10)
 	}
 	if rng.IntN(4) == 0 {
-		c.mostKeys = keyTile * (1 + rng.IntN(10))
+		c.mostKeys = c.keys * (1 + rng.IntN(10))
 	}
 	if l.allKeys {
 		c.splits, c.partKeys = 1, max(l.longest, 1)

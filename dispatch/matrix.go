@@ -30,6 +30,7 @@ type fitting struct {
 // matrixRungs are the rungs on matrix units, best first.
 var matrixRungs = []matrixRung{
 	{rung{"matrix2", "flash_matrix2"}, (*planner).fitMatrix2},
+	{rung{"matrix", "flash_matrix"}, (*planner).fitMatrix},
 }
 
 // fewestMatrixRows is the fewest rows (heads packed with them counted) that are worth a matrix: with fewer, reading the
@@ -94,7 +95,11 @@ func (c *choice) rung() (variant, path, name string) {
 	if c.matrix == nil {
 		return "", "", ""
 	}
-	return c.matrix.variant(), c.path, c.path
+	path = c.path
+	if k, is := c.matrix.(matrixKey); is {
+		path += ", " + k.way() // which differs by what a probe found
+	}
+	return c.matrix.variant(), path, c.path
 }
 
 // selfTest computes a small problem of the same elements by the same variant.

@@ -46,6 +46,7 @@ func (k matrix2Key) spec() []vk.SpecConstant {
 	}
 }
 
+func (k matrix2Key) keys() int           { return keyTile }
 func (k matrix2Key) variant() string     { return k.Variant }
 func (k matrix2Key) tileRows() int       { return int(k.Scopes * k.Rows) }
 func (k matrix2Key) invocations() int    { return int(k.Invocations) }

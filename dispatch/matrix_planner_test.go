@@ -46,6 +46,31 @@ func TestMatrix2Specs(t *testing.T) {
 	}
 }
 
+// TestMatrixSpecs: Go and GLSL agree on what flash_matrix.comp is specialised on.
+func TestMatrixSpecs(t *testing.T) {
+	want := map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROW_MATS": 4, "KEY_TILE": 5, "DIM_MATS": 6, "VALUE_MATS": 7, "VECTOR": 8,
+		"EXTRAS": 9, "PREFETCH": 10, "KEEP_QUERY": 11, "PAD": 12, "LANES": 13, "PLACES": 14, "REGISTERS": 15, "DIRECT": 16, "KEEPS_NAN": 17, "WIDE": 18,
+		"TYPE_Q": 19, "TYPE_K": 20, "TYPE_V": 21, "TYPE_OUT": 22}
+	for _, name := range []string{"flash_matrix", "flash_matrix_bf16"} {
+		m, err := shaders.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, want); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"matrix_probe", "matrix_probe_bf16"} {
+		m, err := shaders.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "M": 1, "N": 2}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestMatrixPlans: on an H100 sixteen-bit prefill runs on matrix units, whatever the head size; the rest does not, and says why.
 func TestMatrixPlans(t *testing.T) {
 	p, caps := testPlanner(t), h100(t)
@@ -90,15 +115,15 @@ func TestMatrixPlans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ch.matrix != nil || len(ch.notFor) == 0 || !strings.Contains(ch.notFor[0].Reason, c.why) {
+		if ch.path == rungMatrix2 || len(ch.notFor) == 0 || !strings.Contains(ch.notFor[0].Reason, c.why) {
 			t.Errorf("%s: took %s, not for it are %v", name, ch.path, ch.notFor)
 		}
 		if len(ch.refused) > 0 {
 			t.Errorf("%s: %v is no fallback", name, ch.refused)
 		}
 	}
-	ch, err := p.choose(&caps, halves(64, 64), "", map[string]string{rungMatrix2: "for the test"})
-	if err != nil || ch.matrix != nil || len(ch.refused) != 1 {
+	ch, err := p.choose(&caps, halves(64, 64), "", map[string]string{rungMatrix2: "for the test", "matrix": "for the test"})
+	if err != nil || ch.matrix != nil || len(ch.refused) != 2 {
 		t.Errorf("disabled: %v, %v", ch, err)
 	}
 }

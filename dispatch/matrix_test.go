@@ -13,7 +13,7 @@ import (
 func matrixOnly(t *testing.T, path string, cfg dispatch.Config) *dispatch.Backend {
 	t.Helper()
 	cfg.CacheDir = "off"
-	for _, name := range []string{"matrix2", "subgroup", "plain"} {
+	for _, name := range []string{"matrix2", "matrix", "subgroup", "plain"} {
 		if name != path {
 			cfg.Disable = append(cfg.Disable, name)
 		}
@@ -29,6 +29,24 @@ func matrixOnly(t *testing.T, path string, cfg dispatch.Config) *dispatch.Backen
 // matrixCases are the cases of types that a rung on matrix units computes, a few head sizes of them: a current llvmpipe
 // compiles such a kernel for 5 to 40 s.
 var matrixCases = regexp.MustCompile(`^types/f16/.*_d[1-3]?[0-9](-[0-9]+)?$`)
+
+// TestMatrix: weights in registers where the probe knows the layout of matrices, and all through shared memory.
+func TestMatrix(t *testing.T) {
+	for name, disable := range map[string][]string{"registers": nil, "shared": {"registers"}} {
+		t.Run(name, func(t *testing.T) {
+			b := matrixOnly(t, "matrix", dispatch.Config{Disable: disable})
+			cases := matrixCases
+			if full {
+				cases = allMatrixCases
+			}
+			attntest.RunTypes(t, b, attntest.Options{Filter: cases})
+			t.Logf("%d pipelines", b.PipelinesCreated())
+		})
+	}
+}
+
+// allMatrixCases are all that they compute.
+var allMatrixCases = regexp.MustCompile(`^types/(f16|bf16)(-f16-f16-f32)?/`)
 
 func TestMatrix2(t *testing.T) {
 	b := matrixOnly(t, "matrix2", dispatch.Config{})

@@ -8,6 +8,8 @@ type tiledKey interface {
 	variant() string
 	// tileRows is the number of query rows that one workgroup computes.
 	tileRows() int
+	// keys is the number of keys of one tile.
+	keys() int
 	// stateFloats is the running state of one row that a slice leaves for the next.
 	stateFloats() int
 	// invocations are those of a workgroup.
@@ -25,6 +27,7 @@ type tiledKey interface {
 	vector() bool
 }
 
+func (k kernelKey) keys() int        { return keyTile }
 func (k kernelKey) variant() string  { return k.Variant }
 func (k kernelKey) invocations() int { return int(k.Invocations) }
 func (k kernelKey) elements() types  { return k.Types }

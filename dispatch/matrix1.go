@@ -1,0 +1,204 @@
+package dispatch
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/vk"
+)
+
+// matrixKey is everything that a pipeline of flash_matrix.comp is specialised on.
+type matrixKey struct {
+	Variant      string
+	Invocations  uint32
+	SubgroupSize uint32
+	M, N         uint32 // of one product, N being its K, too
+	RowMats      uint32 // matrices that the rows of a subgroup take
+	KeyTile      uint32
+	DimMats      uint32 // matrices of a query or key row
+	ValueMats    uint32 // of a value row
+	Extras       uint32 // EXTRAS of flash.comp
+	Ahead        bool   // tiles are read into registers while the one before is multiplied
+	KeepQuery    bool   // queries stay in registers
+	Layout       matrixLayout
+	Vector, Wide bool // rows are whole fours, whole eights
+	Types        types
+}
+
+// matrixRegisters is the name by which Config.Disable keeps weights out of registers.
+const matrixRegisters = "registers"
+
+// probe is the kernel that finds out the layout.
+func (k matrixKey) probe() probeKey {
+	variant := "matrix_probe"
+	if k.Variant == "flash_matrix_bf16" {
+		variant = "matrix_probe_bf16"
+	}
+	return probeKey{Variant: variant, M: k.M, N: k.N, Lanes: k.SubgroupSize}
+}
+
+// matrixPad is what rows in shared memory are longer, in 16 bytes: it keeps those of a matrix in banks of their own. On an H100,
+// 52 TFLOP/s with it were 35 without.
+const matrixPad = 1
+
+// spec is the table of specialization ids of flash_matrix.comp; a test compares it with the SPIR-V.
+func (k matrixKey) spec() []vk.SpecConstant {
+	return []vk.SpecConstant{
+		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.RowMats},
+		{ID: 5, Value: k.KeyTile}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 8, Value: b2u(k.Vector)}, {ID: 9, Value: k.Extras},
+		{ID: 10, Value: b2u(k.Ahead)}, {ID: 11, Value: b2u(k.KeepQuery)}, {ID: 12, Value: matrixPad},
+		{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 15, Value: b2u(k.Layout.Registers)},
+		{ID: 16, Value: b2u(k.Layout.Direct)}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 18, Value: b2u(k.Wide)},
+		{ID: 19, Value: uint32(k.Types.Q)}, {ID: 20, Value: uint32(k.Types.K)}, {ID: 21, Value: uint32(k.Types.V)}, {ID: 22, Value: uint32(k.Types.Out)},
+	}
+}
+
+func (k matrixKey) keys() int        { return int(k.KeyTile) }
+func (k matrixKey) subgroups() int   { return int(k.Invocations / k.SubgroupSize) }
+func (k matrixKey) variant() string  { return k.Variant }
+func (k matrixKey) tileRows() int    { return k.subgroups() * int(k.RowMats*k.M) }
+func (k matrixKey) invocations() int { return int(k.Invocations) }
+func (k matrixKey) elements() types  { return k.Types }
+func (k matrixKey) texels() bool     { return false }
+func (k matrixKey) vector() bool     { return k.Vector }
+
+func (k matrixKey) padded() (d, dv int) { return int(k.DimMats * k.N), int(k.ValueMats * k.N) }
+
+// stateFloats is the running state of one row: maximum, sums by column, and the padded output.
+func (k matrixKey) stateFloats() int { return int(4 + k.N + k.ValueMats*k.N) }
+
+func (k matrixKey) tile() string {
+	return fmt.Sprintf("%dx%d, %d subgroups of %d rows, matrices of %dx%dx%d, %s", k.tileRows(), k.KeyTile, k.subgroups(), k.RowMats*k.M, k.M, k.N, k.N, k.way())
+}
+
+// way is the way of weights to the matrices that they are multiplied in.
+func (k matrixKey) way() string {
+	switch {
+	case !k.Layout.Registers:
+		return "scores through shared memory"
+	case !k.Layout.Direct:
+		return "weights through shared memory"
+	}
+	return "weights in registers"
+}
+
+func (k matrixKey) loaded(_ types, multiple int) tiledKey {
+	k.Vector, k.Wide = multiple%4 == 0, multiple%8 == 0
+	return k
+}
+
+func (k matrixKey) pipelineSpec() vk.PipelineSpec {
+	return vk.PipelineSpec{Name: k.Variant, Spec: k.spec(), SubgroupSize: k.SubgroupSize, FullSubgroups: true, PushBytes: pushBytes}
+}
+
+// matrixPlaces is the most elements of a matrix that an invocation may hold.
+const matrixPlaces = 16
+
+// matrixShape is the largest product of operands of a type that flash_matrix.comp is made for, in subgroups of a size.
+func matrixShape(caps *vk.Caps, operand string, subgroup uint32) (best vk.MatrixShape, ok bool) {
+	for _, s := range caps.CooperativeMatrix {
+		held := s.M * s.N / subgroup
+		if s.A == operand && s.B == operand && s.C == "f32" && s.Result == "f32" && s.Scope == "subgroup" && !s.Saturating &&
+			s.N == s.K && s.N%8 == 0 && s.N <= 32 && prevPow2(s.M) == s.M && prevPow2(s.N) == s.N &&
+			held >= 1 && held <= matrixPlaces && s.M*s.N > best.M*best.N {
+			best, ok = s, true
+		}
+	}
+	return best, ok
+}
+
+var matrixTypeNames = map[vkattn.Type]string{vkattn.Float16: "f16", vkattn.BFloat16: "bf16"}
+
+// fitMatrix sizes flash_matrix.comp.
+func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type) (f fitting, why string) {
+	if missing := missingMatrix(&caps.Features, operand); missing != "" {
+		return f, "needs features that the device lacks: " + missing
+	}
+	_, required, why := subgroups(caps.Subgroup, 4)
+	if why == "" && (missingOps(caps.Subgroup, "vote") != "" || required == 0) {
+		why = "needs full subgroups of a size that can be required, and votes"
+	}
+	if why != "" {
+		return f, why
+	}
+	shape, ok := matrixShape(caps, matrixTypeNames[operand], required)
+	if !ok {
+		return f, fmt.Sprintf("the device multiplies no %s to f32 in matrices of a shape that the kernel knows", matrixTypeNames[operand])
+	}
+	key := matrixKey{Variant: matrixVariant(operand), SubgroupSize: required, M: shape.M, N: shape.N, RowMats: 1, KeyTile: 64, KeepQuery: true,
+		Extras: extrasOf(op), Vector: true, Wide: true, Types: typesOf(op)}
+	key.Layout, _ = p.layouts.of(key.probe())
+	d, dv := headBuckets(op.HeadDim, op.ValueDim)
+	key.DimMats, key.ValueMats = uint32(ceilDiv(d, int(shape.N))), uint32(ceilDiv(dv, int(shape.N)))
+	software := caps.DeviceType == "cpu"
+	subgroups := uint32(4)
+	if software {
+		subgroups = 2
+	}
+	if software || key.Extras > 0 || d > 128 {
+		key.KeyTile = keyTile
+	}
+	// What an invocation holds of outputs and queries, in words of about 255.
+	held := shape.M * shape.N / required
+	if words := held * (key.ValueMats + key.DimMats/2); words > 160 {
+		key.KeepQuery = false
+	}
+	if words := held * key.ValueMats; words > 192 && !software {
+		return f, fmt.Sprintf("value size %d, the outputs of %d rows take %d words of an invocation", op.ValueDim, shape.M, words)
+	}
+	subgroups = min(subgroups, mostInvocations(caps, required)/required)
+	if subgroups == 0 {
+		return f, fmt.Sprintf("needs %d invocations in a workgroup", required)
+	}
+	key.Invocations = subgroups * required
+	f.pack = 1
+	if op.SeqQ < key.tileRows() {
+		f.pack = sharing(op)
+	}
+	for key.Invocations > required && 2*op.SeqQ*f.pack <= key.tileRows() {
+		key.Invocations = key.Invocations / required / 2 * required
+	}
+	limit := caps.Limits.MaxComputeSharedMemorySize
+	for {
+		var err error
+		if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
+			return f, err.Error()
+		}
+		switch {
+		case uint32(f.shared) <= limit:
+			f.key = key
+			return f, ""
+		case key.KeyTile > keyTile:
+			key.KeyTile /= 2
+		case key.Invocations > required:
+			key.Invocations = key.Invocations / required / 2 * required
+		default:
+			return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", f.shared, limit)
+		}
+	}
+}
+
+func matrixVariant(operand vkattn.Type) string {
+	if operand == vkattn.BFloat16 {
+		return "flash_matrix_bf16"
+	}
+	return "flash_matrix"
+}
+
+// missingMatrix names the features that flash_matrix.comp needs and that are not there.
+func missingMatrix(f *vk.Features, operand vkattn.Type) string {
+	var missing []string
+	for _, n := range []struct {
+		has  bool
+		name string
+	}{
+		{f.CooperativeMatrix, "cooperative matrices"}, {f.VulkanMemoryModel, "the Vulkan memory model"}, {f.Float16, "float16 arithmetic"},
+		{f.BFloat16CooperativeMatrix || operand != vkattn.BFloat16, "bfloat16 matrices"},
+	} {
+		if !n.has {
+			missing = append(missing, n.name)
+		}
+	}
+	return strings.Join(missing, ", ")
+}

@@ -1,0 +1,122 @@
+package dispatch
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// matrixLayout says where a driver puts the elements of a cooperative matrix, as shaders/lib/matrix_layout.glsl wants to
+// know it: what each bit of an invocation's number, and of an element's place in it, adds to the row or to the column. It is
+// kept with the self-tests' verdicts.
+type matrixLayout struct {
+	Lanes  uint32 `json:"lanes"` // four bits for each bit: an exponent, plus 8 if it is the column's or if there is no such bit
+	Places uint32 `json:"places"`
+	// Registers: accumulators have it. Otherwise it is one of our own, to which they are brought through shared memory.
+	Registers bool `json:"registers"`
+	// Direct: a left operand has it, too, place by place.
+	Direct bool `json:"direct"`
+	// KeepsNaN: exp2 of a NaN is one.
+	KeepsNaN bool `json:"keeps_nan"`
+}
+
+const (
+	noBits    = 0x88888888
+	columnBit = 8
+	mostBits  = 6 // of an invocation's number, and of a place
+)
+
+func setBit(code *uint32, b int, c uint32) { *code = *code&^(15<<(4*b)) | c<<(4*b) }
+
+// place is what the bits of x add up to in an array of rows of n.
+func place(code uint32, x, n int) int {
+	at := 0
+	for b := 0; x>>b != 0; b++ {
+		if c := code >> (4 * b) & 15; x>>b&1 == 0 {
+			continue
+		} else if c&columnBit != 0 {
+			at += 1 << (c &^ columnBit)
+		} else {
+			at += n << c
+		}
+	}
+	return at
+}
+
+// probedLayout is the layout behind what a probe found: for each invocation, the numbers (row*n + column) of the elements
+// that it holds of an accumulator and of a left operand, both m x n. It is a layout of our own where the driver's is not of this kind.
+func probedLayout(m, n int, accumulator, operand [][]int) matrixLayout {
+	l := matrixLayout{Lanes: noBits, Places: noBits}
+	lanes := len(accumulator)
+	places := m * n / lanes
+	own := ownLayout(m, n, lanes)
+	code := func(at int) (uint32, bool) {
+		row, column := at/n, at%n
+		switch {
+		case row == 0 && bits.OnesCount(uint(column)) == 1:
+			return uint32(bits.TrailingZeros(uint(column))) | columnBit, true
+		case column == 0 && bits.OnesCount(uint(row)) == 1:
+			return uint32(bits.TrailingZeros(uint(row))), true
+		}
+		return 0, false
+	}
+	for _, held := range accumulator {
+		if len(held) != places {
+			return own
+		}
+	}
+	for b := 0; 1<<b < lanes; b++ {
+		c, ok := code(accumulator[1<<b][0])
+		if !ok {
+			return own
+		}
+		setBit(&l.Lanes, b, c)
+	}
+	for b := 0; 1<<b < places; b++ {
+		c, ok := code(accumulator[0][1<<b])
+		if !ok {
+			return own
+		}
+		setBit(&l.Places, b, c)
+	}
+	l.Registers, l.Direct = true, true
+	for i, held := range accumulator {
+		for p, at := range held {
+			if at != place(l.Lanes, i, n)+place(l.Places, p, n) {
+				return own
+			}
+		}
+		l.Direct = l.Direct && slices.Equal(held, operand[i])
+	}
+	return l
+}
+
+// ownLayout has pairs of columns in an invocation, then four invocations along a row, then rows.
+func ownLayout(m, n, lanes int) matrixLayout {
+	l := matrixLayout{Lanes: noBits, Places: noBits}
+	row, column, lane, p := 0, 0, 0, 0
+	along := func(code *uint32, bit, axis *int, is uint32) {
+		setBit(code, *bit, uint32(*axis)|is)
+		*bit++
+		*axis++
+	}
+	places := m * n / lanes
+	if places > 1 {
+		along(&l.Places, &p, &column, columnBit)
+	}
+	for 1<<lane < lanes && lane < 2 && 1<<column < n {
+		along(&l.Lanes, &lane, &column, columnBit)
+	}
+	for 1<<lane < lanes && 1<<row < m {
+		along(&l.Lanes, &lane, &row, 0)
+	}
+	for 1<<lane < lanes {
+		along(&l.Lanes, &lane, &column, columnBit)
+	}
+	for 1<<p < places && 1<<row < m {
+		along(&l.Places, &p, &row, 0)
+	}
+	for 1<<p < places {
+		along(&l.Places, &p, &column, columnBit)
+	}
+	return l
+}

@@ -1,0 +1,60 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
+#if BFLOAT
+#extension GL_EXT_bfloat16 : require
+#define ELEMENT bfloat16_t
+#else
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#define ELEMENT float16_t
+#endif
+
+// Where the elements of cooperative matrices lie: Vulkan leaves it to the driver, and it is the same for all
+// matrices of a type. One subgroup loads matrices whose elements are their own numbers, row * columns + column, and
+// writes what each invocation holds: probed[0] elements of an accumulator (M x N) and probed[1] of an operand A (M x K)
+// per invocation; probed[2] is exp2 of a NaN (of slice.phase); from 4 on a table of invocations x 64, accumulator then operand.
+//
+// Shared memory: the two matrices.
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint M = 8;
+layout(constant_id = 2) const uint N = 8;   // and K: only such shapes are taken
+
+#include "lib/slice.glsl"
+
+layout(std430, set = 0, binding = 4) buffer Probed { uint probed[]; };
+
+const uint MOST = 64u;  // elements that are written
+
+shared float numbers[M * N];
+shared ELEMENT elements[M * N];
+
+void main() {
+    if (slice.tile_count == 0u) {
+        return;
+    }
+    for (uint i = gl_LocalInvocationID.x; i < M * N; i += gl_WorkGroupSize.x) {
+        numbers[i] = float(i);
+        elements[i] = ELEMENT(float(i));
+    }
+    barrier();
+    coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> c;
+    coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA> a;
+    coopMatLoad(c, numbers, 0u, N, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatLoad(a, elements, 0u, N, gl_CooperativeMatrixLayoutRowMajor);
+    uint at = 4u + gl_LocalInvocationID.x * MOST;
+    for (uint i = 0u; i < min(uint(c.length()), MOST); i++) {
+        probed[at + i] = uint(c[i]);
+    }
+    at += gl_WorkGroupSize.x * MOST;
+    for (uint i = 0u; i < min(uint(a.length()), MOST); i++) {
+        probed[at + i] = uint(float(a[i]));
+    }
+    if (gl_LocalInvocationID.x == 0u) {
+        probed[0] = uint(c.length());
+        probed[1] = uint(a.length());
+        probed[2] = floatBitsToUint(exp2(uintBitsToFloat(slice.phase)));
+    }
+}
