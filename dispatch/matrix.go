@@ -30,7 +30,7 @@ type fitting struct {
 // matrixRungs are the rungs on matrix units, best first.
 var matrixRungs = []matrixRung{
 	{rung{"matrix2", "flash_matrix2"}, (*planner).fitMatrix2},
-	{rung{"matrix", "flash_matrix"}, (*planner).fitMatrix},
+	{rung{rungMatrix, "flash_matrix"}, (*planner).fitMatrix},
 }
 
 // fewestMatrixRows is the fewest rows (heads packed with them counted) that are worth a matrix: with fewer, reading the

@@ -71,6 +71,56 @@ func TestMatrixSpecs(t *testing.T) {
 	}
 }
 
+// TestMatrixFits: on every device on record that has matrices of a shape it knows, flash_matrix.comp fits for every head size, or says
+// why not.
+func TestMatrixFits(t *testing.T) {
+	p, served := testPlanner(t), 0
+	for _, r := range recorded(t) {
+		for _, operand := range []vkattn.Type{vkattn.Float16, vkattn.BFloat16} {
+			for d := 4; d <= maxHeadDim; d += 12 {
+				for _, rows := range []int{16, 40, 4096} {
+					op := halves(d, (d+1)/2)
+					op.SeqQ, op.TypeQ, op.TypeK, op.TypeV = rows, operand, operand, operand
+					f, why := p.fitMatrix(&r.Caps, op.Canonical(), operand)
+					if why != "" {
+						continue
+					}
+					served++
+					k := f.key.(matrixKey)
+					limits := &r.Caps.Limits
+					if uint32(f.shared) > limits.MaxComputeSharedMemorySize || k.Invocations > limits.MaxComputeWorkGroupInvocations || k.Invocations%k.SubgroupSize != 0 {
+						t.Errorf("%s, head size %d: %d bytes of shared memory, %d invocations", r.Caps.Name, d, f.shared, k.Invocations)
+					}
+					if pd, pv := k.padded(); pd < d || pv < (d+1)/2 || k.KeyTile%keyTile != 0 || k.KeyTile%k.N != 0 || k.tileRows() < int(k.M) {
+						t.Errorf("%s, head size %d: %+v", r.Caps.Name, d, k)
+					}
+					if k.Layout.Registers || k.Layout.Direct {
+						t.Errorf("%s: %s, though nothing was probed", r.Caps.Name, k.way())
+					}
+					if s := k.M * k.N / k.SubgroupSize; s < 1 || s > matrixPlaces {
+						t.Errorf("%s: an invocation holds %d elements", r.Caps.Name, s)
+					}
+				}
+			}
+		}
+	}
+	if served == 0 {
+		t.Error("it fits nowhere")
+	}
+	// What was probed is taken.
+	caps := h100(t)
+	f, why := p.fitMatrix(&caps, halves(128, 128).Canonical(), vkattn.Float16)
+	if why != "" {
+		t.Fatal(why)
+	}
+	k := f.key.(matrixKey)
+	l := matrixLayout{Lanes: 0x888210a9, Places: 0x888883b8, Registers: true, Direct: true}
+	p.layouts.known[k.probe()] = l
+	if f, _ = p.fitMatrix(&caps, halves(64, 64).Canonical(), vkattn.Float16); f.key.(matrixKey).Layout != l {
+		t.Errorf("%+v", f.key)
+	}
+}
+
 // TestMatrixPlans: on an H100 sixteen-bit prefill runs on matrix units, whatever the head size; the rest does not, and says why.
 func TestMatrixPlans(t *testing.T) {
 	p, caps := testPlanner(t), h100(t)
@@ -122,7 +172,7 @@ func TestMatrixPlans(t *testing.T) {
 			t.Errorf("%s: %v is no fallback", name, ch.refused)
 		}
 	}
-	ch, err := p.choose(&caps, halves(64, 64), "", map[string]string{rungMatrix2: "for the test", "matrix": "for the test"})
+	ch, err := p.choose(&caps, halves(64, 64), "", map[string]string{rungMatrix2: "for the test", rungMatrix: "for the test"})
 	if err != nil || ch.matrix != nil || len(ch.refused) != 2 {
 		t.Errorf("disabled: %v, %v", ch, err)
 	}
