@@ -49,6 +49,9 @@ func matrixOperand(op vkattn.Attention) (t vkattn.Type, why string) {
 			return 0, fmt.Sprintf("%s is %s and q is %s, matrix units multiply equals", typeNames[1+i], t, op.TypeQ)
 		}
 	}
+	if op.With&(vkattn.WithDescaleQ|vkattn.WithDescaleK|vkattn.WithDescaleV) != 0 {
+		return 0, "factors of 8-bit types are not applied to matrices"
+	}
 	if n := op.SeqQ * sharing(op); n < fewestMatrixRows {
 		return 0, fmt.Sprintf("%d rows share their keys, a matrix takes %d", n, fewestMatrixRows)
 	}

@@ -147,6 +147,7 @@ func TestMatrixPlans(t *testing.T) {
 	}{
 		"float32":      {func(op *vkattn.Attention) { op.TypeQ, op.TypeK, op.TypeV = 0, 0, 0 }, nil, "q is f32"},
 		"mixed":        {func(op *vkattn.Attention) { op.TypeV = vkattn.BFloat16 }, nil, "v is bf16 and q is f16"},
+		"factors":      {func(op *vkattn.Attention) { op.TypeK, op.With = vkattn.F8E4M3, vkattn.WithDescaleK }, nil, "factors of 8-bit types"},
 		"one row":      {func(op *vkattn.Attention) { op.SeqQ = 1 }, nil, "1 rows share their keys"},
 		"reductions":   {nil, func(c *vk.Caps) { c.Features.CooperativeMatrix2.Reductions = false }, "device lacks: reductions"},
 		"bf16":         {func(op *vkattn.Attention) { op.TypeQ, op.TypeK, op.TypeV = 2, 2, 2 }, func(c *vk.Caps) { c.Features.BFloat16CooperativeMatrix = false }, "bfloat16 matrices"},
