@@ -17,7 +17,7 @@ import (
 
 // someTypes are the cases of types with head sizes up to 64, and one of each kernel of larger ones: compiling is what takes
 // the time.
-var someTypes = regexp.MustCompile(`_d(64|64-48|37-21)$|f16/softcap|q8_0-q4_0-f16/blocks|f32-q8_0-q8_0-f32/mask|f16-q8_0-q8_0-f16/no-keys`)
+var someTypes = regexp.MustCompile(`_d(64|64-48)$|f16/softcap|q8_0-q4_0-f16/blocks|f32-q8_0-q8_0-f32/mask|f16-q8_0-q8_0-f16/no-keys`)
 
 // fewTypes are some of them.
 var fewTypes = regexp.MustCompile(`/(f16|f32-q8_0-q8_0-f32|f8_e4m3-f8_e4m3-f8_e4m3-bf16)/.*_d(64|64-48)$`)
@@ -70,7 +70,10 @@ func rowsOf(typ vkattn.Type, raw []byte) vkattn.Tensor {
 func TestEveryCode(t *testing.T) {
 	for name, disable := range map[string][]string{"default": nil, "storage": {"texels"}, "plain": {"subgroup"}} {
 		b := open(t, dispatch.Config{CacheDir: "off", SkipSelfTest: true, Disable: disable})
-		for _, typ := range floatTypes {
+		for i, typ := range floatTypes {
+			if !full && i%2 == 1 && name == "storage" {
+				continue // decodes as by default and as plain
+			}
 			t.Run(fmt.Sprintf("%s/%s", typ, name), func(t *testing.T) {
 				codes, values := codesOf(t, typ)
 				batch := len(values) / 32
@@ -180,6 +183,9 @@ func TestUnalignedTypes(t *testing.T) {
 		b := open(t, cfg)
 		rng := rand.New(rand.NewPCG(11, 0))
 		for i, typ := range floatTypes {
+			if !full && i%2 == 1 && name != "default" {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%s", typ, name), func(t *testing.T) {
 				op := vkattn.Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 40, SeqK: 130, HeadDim: 29, ValueDim: 21, Causal: true,
 					TypeQ: typ, TypeK: floatTypes[(i+1)%len(floatTypes)], TypeV: typ, TypeOut: typ}
