@@ -25,6 +25,8 @@ var variants = []Variant{
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle"}},
 	{Name: "flash_texels", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEXELS=1"},
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
+	{Name: "flash_codes", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEXELS=2"},
+		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
 	{Name: "flash_plain", Source: "flash.comp", Defines: []string{"SUBGROUP=0"}},
 	{Name: "flash_matrix2", Source: "flash_matrix2.comp", Defines: []string{"BFLOAT=0", "TENSOR=0"}, TargetEnv: "vulkan1.3",
 		Requires: []string{"CooperativeMatrixConversionsNV", "CooperativeMatrixKHR", "CooperativeMatrixPerElementOperationsEXT", "CooperativeMatrixReductionsEXT",
