@@ -1,10 +1,13 @@
 package dispatch_test
 
 import (
+	"math"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/cpu"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
 )
@@ -42,6 +45,56 @@ func TestMatrix(t *testing.T) {
 			attntest.RunTypes(t, b, attntest.Options{Filter: cases})
 			t.Logf("%d pipelines", b.PipelinesCreated())
 		})
+	}
+}
+
+// TestMatrixSlices: keys cut to slices change no bit, keys cut to parts little.
+func TestMatrixSlices(t *testing.T) {
+	half := vkattn.Float16
+	op := vkattn.Attention{Batch: 1, HeadsQ: 2, SeqQ: 45, SeqK: 300, HeadDim: 24, ValueDim: 16, Causal: true, With: vkattn.WithLSE, TypeQ: half, TypeK: half, TypeV: half}
+	args := problem(op, 3)
+	for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V} {
+		var err error
+		if *x, err = x.To(half); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := cpu.Oracle(op, &args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := args.Out.Mem.(*vkattn.Host).Float32s()
+	var whole []float32
+	for _, c := range []struct {
+		name string
+		cfg  dispatch.Config
+	}{{"whole", dispatch.Config{}}, {"slices", dispatch.Config{Budget: 1}}, {"shared slices", dispatch.Config{Budget: 1, Disable: []string{"registers"}}}, {"parts", dispatch.Config{Splits: 3}}} {
+		b := matrixOnly(t, "matrix", c.cfg)
+		plan, err := b.Plan(t.Context(), op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(out)
+		report, err := plan.Run(t.Context(), args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sliced := c.cfg.Budget > 0; sliced && report.Slices < 4 || c.cfg.Splits > report.Splits {
+			t.Errorf("%s: %d slices, %d parts", c.name, report.Slices, report.Splits)
+		}
+		for i, x := range want.Out {
+			if !(math.Abs(float64(out[i])-x) < 4e-3) {
+				t.Fatalf("%s: element %d is %v, want %v", c.name, i, out[i], x)
+			}
+		}
+		switch c.name {
+		case "whole":
+			whole = slices.Clone(out)
+		case "slices":
+			if !slices.Equal(whole, out) {
+				t.Error("slices of the keys change the bits")
+			}
+		}
 	}
 }
 

@@ -112,6 +112,14 @@ func TypeCases() []TypeCase {
 	for n := range all {
 		all[n].Sample = n%5 == 0
 	}
+	// Each kind in one small head size, for kernels that take long to compile on a software driver.
+	for _, types := range typeSets[:2] {
+		for _, kind := range kinds {
+			s := newSpec(kind.mods...)
+			s.op.HeadDim, s.op.ValueDim = 24, 16
+			all = append(all, makeTypeCase("types/"+types.String()+"/"+kind.name, s, types, noFactors))
+		}
+	}
 	return all
 }
 
