@@ -26,7 +26,7 @@ type rawStore struct {
 
 // Build makes the data of the case. The same seed makes the same data.
 func (c TypeCase) Build(seed uint64) *TypeProblem {
-	p := &TypeProblem{Problem: c.base.Build(seed), rule: c.Op.TypeOut}
+	p := &TypeProblem{Problem: c.base.Build(seed), rule: measure(c.Op)}
 	p.Op = c.Op
 	done := map[*store]*rawStore{}
 	narrow := func(t *vkattn.Tensor, typ vkattn.Type) *rawStore {

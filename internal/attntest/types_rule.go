@@ -20,13 +20,22 @@ func roundTo(t vkattn.Type, x float64) float64 {
 	return float64(out[0])
 }
 
-// steps is the type that the unfused computation rounds every step to: that of the output, or float16 where that
-// has 8 bits, since nobody computes in those.
-func steps(out vkattn.Type) vkattn.Type {
-	if out.Size() == 1 {
+// measure is the type that the error is measured by: that of the output, or that of 16-bit queries, to which
+// matrix units have weights rounded.
+func measure(op vkattn.Attention) vkattn.Type {
+	if op.TypeOut == vkattn.Float32 && op.TypeQ.Size() == 2 {
+		return op.TypeQ
+	}
+	return op.TypeOut
+}
+
+// steps is the type that the unfused computation rounds every step to: the one that the error is measured by, or float16
+// where that has 8 bits, since nobody computes in those.
+func steps(measured vkattn.Type) vkattn.Type {
+	if measured.Size() == 1 {
 		return vkattn.Float16
 	}
-	return out
+	return measured
 }
 
 // plain is the unfused computation that rounds every step to a type: the numbers, products, scores, weights, sums.
@@ -60,7 +69,7 @@ func (p *plain) rounded(t, descale vkattn.Tensor, w *view, h, start, first, n in
 	return rows
 }
 
-func (p *plain) round(x float64) float64 { return roundTo(steps(p.Op.TypeOut), x) }
+func (p *plain) round(x float64) float64 { return roundTo(steps(p.rule), x) }
 
 // row is row i of head h.
 func (p *plain) row(w *view, h, i int) []float64 {

@@ -99,7 +99,7 @@ func (p *TypeProblem) ask(ctx context.Context, plan vkattn.Plan, want *cpu.Resul
 		return err
 	}
 	v := verdict{}
-	if p.res == nil {
+	if p.rule == vkattn.Float32 {
 		v = p.compare(want)
 	} else {
 		v = p.compareTypes(want)
