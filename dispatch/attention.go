@@ -54,7 +54,7 @@ func (c *choice) geometry(seqs []vkattn.Sequence) *geometry {
 		for i := range seqs {
 			seqs[i].Global = slices.Clone(seqs[i].Global)
 		}
-		c.last = newGeometry(c.op, seqs, c.tileRows(), c.pack)
+		c.last = newGeometry(c.op, seqs, c.tileRows(), c.tileKeys(), c.pack)
 	}
 	return c.last
 }
@@ -283,7 +283,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	// A fixed part size goes through merge even with a single part, so that all batches take the same path.
 	split := splits > 1 || splitKeys > 0
 	p.Splits = uint32(splits)
-	c := &cutter{layout: l, splits: splits, partKeys: partKeys, keys: key.keys(), fewest: min(parallelTiles(&r.be.caps, key.invocations(), l.op.SeqQ*l.pack), l.tiles)}
+	c := &cutter{layout: l, splits: splits, partKeys: partKeys, fewest: min(parallelTiles(&r.be.caps, key.invocations(), l.op.SeqQ*l.pack), l.tiles)}
 	if split {
 		c.rowBytes = int64(splits) * int64(p.ValueDim) * 4
 	}

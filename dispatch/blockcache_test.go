@@ -20,7 +20,7 @@ func blockSections(cache *blockCache, g *geometry, m *vkattn.BlockMask, limit ui
 
 func blockGeometry(sq, sk, tileRows int) *geometry {
 	op := vkattn.Attention{Batch: 1, HeadsQ: 1, HeadsK: 1, HeadsV: 1, SeqQ: sq, SeqK: sk, HeadDim: 64, ValueDim: 64, With: vkattn.WithBlocks}
-	return newGeometry(op, []vkattn.Sequence{{Sq: sq, Sk: sk, Off: sk - sq, Rel: sk - sq}}, tileRows, 1)
+	return newGeometry(op, []vkattn.Sequence{{Sq: sq, Sk: sk, Off: sk - sq, Rel: sk - sq}}, tileRows, keyTile, 1)
 }
 
 func strided(t testing.TB, sq, sk, stride int) *vkattn.BlockMask {

@@ -94,6 +94,14 @@ func (c *choice) tileRows() int {
 	return c.tiled().tileRows()
 }
 
+// tileKeys is the number of keys of a tile.
+func (c *choice) tileKeys() int {
+	if c.standard {
+		return keyTile
+	}
+	return c.tiled().keys()
+}
+
 func (c *choice) tile() string {
 	if c.standard {
 		return "one row, the score matrix in memory"

@@ -55,6 +55,7 @@ type geometry struct {
 	op       vkattn.Attention
 	seqs     []vkattn.Sequence
 	tileRows int
+	keys     int         // of a tile of the kernel, whole numbers of which slices have
 	pack     int         // query heads whose rows a tile takes together
 	heads    int         // packs of them
 	tiles    int         // flat row tiles: over sequences, packs of heads and tiles
@@ -69,8 +70,8 @@ type geometry struct {
 	even     *evenPlan // of calls without a block mask
 }
 
-func newGeometry(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack int) *geometry {
-	g := &geometry{op: op, seqs: seqs, tileRows: tileRows, pack: pack, heads: op.HeadsQ / pack, first: make([]int, len(seqs)+1),
+func newGeometry(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, tileKeys, pack int) *geometry {
+	g := &geometry{op: op, seqs: seqs, tileRows: tileRows, keys: tileKeys, pack: pack, heads: op.HeadsQ / pack, first: make([]int, len(seqs)+1),
 		costs: make([][]float64, len(seqs)), visits: make([][]int, len(seqs)), before: make([]float64, len(seqs)+1)}
 	var spans []vkattn.Span
 	perPair := 2 * float64(op.HeadDim+op.ValueDim)
@@ -84,7 +85,7 @@ func newGeometry(op vkattn.Attention, seqs []vkattn.Sequence, tileRows, pack int
 			keys := 0
 			spans = s.Spans(spans[:0], t*tileRows/pack, ceilDiv((t+1)*tileRows, pack))
 			for _, sp := range spans {
-				keys += (ceilDiv(sp.Hi, keyTile) - sp.Lo/keyTile) * keyTile
+				keys += (ceilDiv(sp.Hi, tileKeys) - sp.Lo/tileKeys) * tileKeys
 			}
 			g.visits[i][t], g.widest = keys, max(g.widest, keys)
 			// A tile that visits nothing still costs something.
@@ -168,8 +169,8 @@ func (l *layout) area(a, b int) area {
 	if l.allKeys {
 		r.key1 = s.Sk
 	} else if spans := s.Spans(nil, r.row0/l.pack, ceilDiv(r.row1, l.pack)); len(spans) > 0 {
-		r.key0 = spans[0].Lo / keyTile * keyTile
-		r.key1 = min(s.Sk, ceilDiv(spans[len(spans)-1].Hi, keyTile)*keyTile)
+		r.key0 = spans[0].Lo / l.keys * l.keys
+		r.key1 = min(s.Sk, ceilDiv(spans[len(spans)-1].Hi, l.keys)*l.keys)
 	}
 	return r
 }
@@ -286,7 +287,6 @@ const maxState = 64 << 20
 type cutter struct {
 	*layout
 	splits, partKeys int
-	keys             int   // of a tile of the kernel, whole numbers of which slices have
 	rowBytes         int64 // bytes per row of scratch that must stay within the limit (partial results)
 	maxTiles         int   // most row tiles of a group, 0: no such bound
 	mostKeys         int   // keys that a row tile may visit in one dispatch, 0: no such bound
@@ -342,7 +342,7 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 		n = sort.Search(least, func(m int) bool {
 			_, h, _ := c.locate(a + m)
 			ar := c.area(a, a+m+1)
-			return h != head || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+keyTile)
+			return h != head || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+c.keys)
 		})
 	}
 	ar := c.area(a, a+max(n, 1))
@@ -356,7 +356,7 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 	step := func(keys int) int { // keys of a slice, by the budget and by what a dispatch may visit
 		n := max(c.keys, int(float64(keys)*budget/max(groupCost, 1))/c.keys*c.keys)
 		if c.mostKeys > 0 {
-			n = min(n, c.mostKeys)
+			n = max(c.keys, min(n, c.mostKeys)/c.keys*c.keys)
 		}
 		return n
 	}
@@ -393,7 +393,7 @@ func (c *cutter) rowsInWindow(ar area) int {
 		for row0 := ar.row0; row0 < ar.row1; row0 += rows {
 			sub := ar
 			sub.row0, sub.row1 = row0, min(row0+rows, ar.row1)
-			sub.key1 = min(sub.key1, sub.key0+keyTile)
+			sub.key1 = min(sub.key1, sub.key0+c.keys)
 			if _, ok, _ := c.windows(sub); !ok {
 				return false
 			}

@@ -53,7 +53,7 @@ func randomCut(rng *rand.Rand) *cutter {
 	if rng.IntN(2) == 0 {
 		pack = sharing(op)
 	}
-	l := newLayout(newGeometry(op, seqs, pick(rng, 1, 4, 8, 64), pack), &limits)
+	l := newLayout(newGeometry(op, seqs, pick(rng, 1, 4, 8, 64), pick(rng, keyTile, 2*keyTile), pack), &limits)
 	l.allKeys = rng.IntN(4) == 0
 	if rng.IntN(3) == 0 {
 		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
@@ -107,7 +107,7 @@ func randomCut(rng *rand.Rand) *cutter {
 		l.mask = score(vkattn.Bool)
 		l.maskBlock, l.maskHeads = pick(rng, 1, 1, 16, 50), pick(rng, op.HeadsQ, op.HeadsQ, op.HeadsK)
 	}
-	c := &cutter{layout: l, end: l.tiles, keys: pick(rng, keyTile, 2*keyTile), splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
+	c := &cutter{layout: l, end: l.tiles, splits: pick(rng, 1, 1, 2, 5), fewest: max(1, min(pick(rng, 1, 4, 64), l.tiles))}
 	c.partKeys = ceilDiv(ceilDiv(max(l.longest, 1), c.splits), c.keys) * c.keys
 	c.splits = ceilDiv(max(l.longest, 1), c.partKeys)
 	if rng.IntN(4) == 0 {

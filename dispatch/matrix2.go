@@ -22,6 +22,9 @@ type matrix2Key struct {
 	Vector, Wide  bool   // rows are whole fours, whole eights
 	Padded        bool   // the op's head sizes are less
 	Reload        bool   // queries are loaded for each tile
+	KeyTile       uint32 // keys of one tile
+	Ahead         bool   // tiles are read ahead, into registers
+	Stages        uint32 // tiles in shared memory
 	Types         types
 	SubgroupSize  uint32
 }
@@ -38,15 +41,14 @@ func (k matrix2Key) spec() []vk.SpecConstant {
 		scope = scopeWorkgroup
 	}
 	return []vk.SpecConstant{
-		{ID: 0, Value: k.Invocations}, {ID: 1, Value: scope}, {ID: 2, Value: k.Scopes}, {ID: 3, Value: k.Rows}, {ID: 4, Value: keyTile},
+		{ID: 0, Value: k.Invocations}, {ID: 1, Value: scope}, {ID: 2, Value: k.Scopes}, {ID: 3, Value: k.Rows}, {ID: 4, Value: k.KeyTile},
 		{ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: k.Columns},
 		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)},
 		{ID: 13, Value: k.Dim}, {ID: 14, Value: k.ValueDim}, {ID: 15, Value: k.Depth}, {ID: 16, Value: b2u(k.Wide)}, {ID: 17, Value: 1},
-		{ID: 18, Value: b2u(k.Padded)}, {ID: 19, Value: b2u(k.Reload)},
+		{ID: 18, Value: b2u(k.Padded)}, {ID: 19, Value: b2u(k.Reload)}, {ID: 20, Value: b2u(k.Ahead)}, {ID: 21, Value: k.Stages},
 	}
 }
 
-func (k matrix2Key) keys() int           { return keyTile }
 func (k matrix2Key) variant() string     { return k.Variant }
 func (k matrix2Key) tileRows() int       { return int(k.Scopes * k.Rows) }
 func (k matrix2Key) invocations() int    { return int(k.Invocations) }
@@ -54,6 +56,7 @@ func (k matrix2Key) padded() (d, dv int) { return int(k.Dim), int(k.ValueDim) }
 func (k matrix2Key) elements() types     { return k.Types }
 func (k matrix2Key) texels() bool        { return false }
 func (k matrix2Key) vector() bool        { return k.Vector }
+func (k matrix2Key) keys() int           { return int(k.KeyTile) }
 
 // stateFloats is the running state of one row: maxima and sums by column, and the padded output.
 func (k matrix2Key) stateFloats() int { return int(2*k.Columns + k.ValueDim) }
@@ -63,7 +66,7 @@ func (k matrix2Key) tile() string {
 	if k.Workgroup {
 		whose = "one matrix"
 	}
-	return fmt.Sprintf("%dx%d, %s, %d columns, %d invocations", k.tileRows(), keyTile, whose, k.Columns, k.Invocations)
+	return fmt.Sprintf("%dx%d, %s, %d columns, %d invocations", k.tileRows(), k.KeyTile, whose, k.Columns, k.Invocations)
 }
 
 func (k matrix2Key) loaded(_ types, multiple int) tiledKey {
@@ -119,15 +122,18 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 	for ; !p.fixedTile && key.Scopes > 1 && op.SeqQ*f.pack <= key.tileRows()/2; key.Scopes /= 2 {
 		key.Invocations /= 2
 	}
-	var err error
-	if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
-		return f, err.Error()
+	for ; ; key.Stages-- {
+		var err error
+		if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
+			return f, err.Error()
+		}
+		if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(f.shared)+reserved <= limit {
+			f.key = key
+			return f, ""
+		} else if key.Stages == 1 {
+			return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", uint32(f.shared)+reserved, limit)
+		}
 	}
-	if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(f.shared)+reserved > limit {
-		return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", uint32(f.shared)+reserved, limit)
-	}
-	f.key = key
-	return f, ""
 }
 
 // ofSubgroups gives the key the shape of matrices of subgroups, or says why it cannot.
@@ -141,9 +147,9 @@ func (k *matrix2Key) ofSubgroups(caps *vk.Caps, operand vkattn.Type, need []need
 	}
 	k.Columns, k.Depth = max(g.N, 8), max(g.K, 8)
 	k.Rows = max(g.M, 16)
-	k.Scopes = 4
+	k.Scopes, k.KeyTile, k.Ahead, k.Stages = 4, keyTile, true, 2
 	if caps.DeviceType == "cpu" {
-		k.Scopes = 1
+		k.Scopes, k.Ahead, k.Stages = 1, false, 1
 	}
 	k.Scopes = prevPow2(min(k.Scopes, mostInvocations(caps, k.SubgroupSize)/k.SubgroupSize))
 	k.Invocations = k.Scopes * k.SubgroupSize
@@ -153,7 +159,11 @@ func (k *matrix2Key) ofSubgroups(caps *vk.Caps, operand vkattn.Type, need []need
 // ofWorkgroup gives the key the shape of matrices of the workgroup, which holds wide outputs in the registers of all its
 // invocations.
 func (k *matrix2Key) ofWorkgroup(caps *vk.Caps, operand vkattn.Type, need []needed) (why string) {
-	const invocations, rows, columns = 256, 64, 64
+	const invocations, rows = 256, 64
+	columns := uint32(64)
+	if k.Extras > 0 { // block lists count tiles of 32 keys
+		columns = keyTile
+	}
 	m, limits := &caps.Features.CooperativeMatrix2, &caps.Features.CooperativeMatrix2Properties
 	why = missing(append(need, needed{m.WorkgroupScope, "matrices of a workgroup"}, needed{m.TensorAddressing, "tensor addressing"},
 		needed{m.BlockLoads, "block loads"}, needed{caps.Features.BufferDeviceAddress, "buffer device addresses"}))
@@ -170,7 +180,7 @@ func (k *matrix2Key) ofWorkgroup(caps *vk.Caps, operand vkattn.Type, need []need
 		return fmt.Sprintf("needs matrices of %d columns, the device has %d", columns, limits.FlexibleDimensionsMaxDimension)
 	}
 	k.Variant, k.Workgroup, k.Reload = "flash_matrix2_tensor", true, true
-	k.Invocations, k.Scopes, k.Rows, k.Columns, k.Depth = invocations, 1, rows, columns, columns
+	k.Invocations, k.Scopes, k.Rows, k.Columns, k.Depth, k.KeyTile, k.Stages = invocations, 1, rows, columns, columns, columns, 1
 	return ""
 }
 

@@ -34,7 +34,7 @@ func halves(d, dv int) vkattn.Attention {
 // TestMatrix2Specs: Go and GLSL agree on what flash_matrix2.comp is specialised on.
 func TestMatrix2Specs(t *testing.T) {
 	want := map[string]uint32{"local_size_x": 0, "SCOPE": 1, "SCOPES": 2, "ROWS": 3, "KEY_TILE": 4, "VECTOR": 5, "EXTRAS": 6, "COLUMNS": 7,
-		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DIM": 13, "VALUE_DIM": 14, "DEPTH": 15, "WIDE": 16, "PAD": 17, "CLAMP": 18, "RELOAD": 19}
+		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DIM": 13, "VALUE_DIM": 14, "DEPTH": 15, "WIDE": 16, "PAD": 17, "CLAMP": 18, "RELOAD": 19, "AHEAD": 20, "STAGES": 21}
 	for _, name := range []string{"flash_matrix2", "flash_matrix2_bf16", "flash_matrix2_tensor", "flash_matrix2_tensor_bf16"} {
 		m, err := shaders.Load(name)
 		if err != nil {

@@ -23,7 +23,7 @@ func (r *run) standard(s *sections, vector bool) error {
 	}
 	stride := ceilDiv(max(l.longest, 1), 4) * 4
 	rowBytes := int64(stride) * 4
-	c := &cutter{layout: l, splits: 1, partKeys: max(l.longest, 1), keys: keyTile, rowBytes: rowBytes, fewest: 1}
+	c := &cutter{layout: l, splits: 1, partKeys: max(l.longest, 1), rowBytes: rowBytes, fewest: 1}
 	l.allKeys = true
 	if rowBytes+l.align > l.limit {
 		return fmt.Errorf("dispatch: one row of the score matrix takes %d bytes, the device binds %d at once: %w", rowBytes, l.limit, vkattn.ErrUnsupported)

@@ -8,7 +8,7 @@ type tiledKey interface {
 	variant() string
 	// tileRows is the number of query rows that one workgroup computes.
 	tileRows() int
-	// keys is the number of keys of one tile.
+	// keys are those of one tile of the schedule: a multiple of keyTile.
 	keys() int
 	// stateFloats is the running state of one row that a slice leaves for the next.
 	stateFloats() int

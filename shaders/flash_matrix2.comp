@@ -8,7 +8,6 @@
 #extension GL_KHR_shader_subgroup_vote : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_shader_16bit_storage : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int16 : require
 #if BFLOAT
 #extension GL_EXT_bfloat16 : require
 #define ELEMENT bfloat16_t
@@ -53,6 +52,8 @@ layout(constant_id = 15) const uint DEPTH = 8u;         // of one product of que
 layout(constant_id = 16) const bool WIDE = true;        // D, Dv, strides, bases and offsets are multiples of 8
 layout(constant_id = 17) const uint PAD = 1u;           // what rows in shared memory are longer, in 16 bytes, against bank conflicts
 layout(constant_id = 18) const uint CLAMP = gl_CooperativeMatrixClampModeUndefinedNV; // TENSOR: constant where D or Dv is less than DIM or VALUE_DIM
+layout(constant_id = 20) const bool AHEAD = false;      // tiles are read ahead, into registers
+layout(constant_id = 21) const uint STAGES = 1u;        // tiles in shared memory: 1 or 2
 layout(constant_id = 19) const bool RELOAD = false;     // TENSOR: queries are loaded for each tile, registers do not hold them
 
 const uint TILE_ROWS = SCOPES * ROWS;
@@ -72,6 +73,7 @@ const bool CHOICES = EXTRAS >= 3u;
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
 #include "lib/blocks.glsl"
+#include "lib/walk.glsl"
 
 const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
 
@@ -105,10 +107,32 @@ layout(std430, set = 0, binding = 2) readonly buffer KElements { ELEMENT k_eleme
 layout(std430, set = 0, binding = 3) readonly buffer VElements { ELEMENT v_elements[]; };
 #endif
 layout(std430, set = 0, binding = 4) buffer OutElements { ELEMENT out_elements[]; };
-layout(std430, set = 0, binding = 4) buffer OutHalves { uint16_t out_halves[]; };
+
+// The tile to compute next: its first key, and whether it has scores to change or to hide.
+int found_first;
+bool found_masked;
 
 shared uint seen[TILE_ROWS * KEY_WORDS];    // keys that a row sees
 shared uint seen_by_all[KEY_WORDS];
+
+// A matrix of each scope on its way between registers and memory, where rows and elements go their own ways: loops over it
+// are shorter code than functions of elements, which are compiled for each.
+const uint WIDTH = COLUMNS > DEPTH ? COLUMNS : DEPTH;
+shared float passing[SCOPES * ROWS * WIDTH];
+shared float row_factors[SCOPES * ROWS];    // sums first
+shared float row_tops[SCOPES * ROWS];
+
+uint lane() { return SCOPE == gl_ScopeSubgroup ? gl_SubgroupInvocationID : gl_LocalInvocationID.x; }
+uint lanes() { return SCOPE == gl_ScopeSubgroup ? gl_SubgroupSize : gl_WorkGroupSize.x; }
+
+// pass makes what the invocations of a scope have written to shared memory known to all of them.
+void pass() {
+    if (SCOPE == gl_ScopeSubgroup) {
+        subgroupBarrier();
+    } else {
+        barrier();
+    }
+}
 
 bool computes(int row) { return row >= row_first && row < row_end; }
 
@@ -280,15 +304,12 @@ ELEMENT decode_seen_value(const in Unread unread, const in uint block[2], const 
     uint d = block[1];
     return ELEMENT(d < out_dim && seen_at_all(block[0]) ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0);
 }
+
+void fetch(bool found) {}
+void put(uint stage, bool masked, bool any) {}
 #else
 #include "lib/matrix_stage.glsl"
 #endif
-
-float query_number(const in uint r, const in uint c, const in float unused, const in uint first) {
-    Row own = near_row(scope_row + r);
-    uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row, d = first + c;
-    return d < query_dim ? load_q(base, d & ~3u, query_dim)[d & 3u] : 0.0;
-}
 
 // load_query gives columns [first, first + DEPTH) of the queries.
 void load_query(out QUERY query, uint first) {
@@ -304,12 +325,23 @@ void load_query(out QUERY query, uint first) {
         return;
     }
 #endif
-    QUERY_NUMBERS numbers = QUERY_NUMBERS(0.0);
-    coopMatPerElementNV(numbers, numbers, query_number, first);
+    pass();
+    [[dont_unroll]] for (uint at = lane(); at < ROWS * DEPTH / 4u; at += lanes()) {
+        Row own = near_row(scope_row + at / (DEPTH / 4u));
+        uint d = first + at % (DEPTH / 4u) * 4u;
+        uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row;
+        vec4 x = inside(load_q(base, d, query_dim), d, query_dim);
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            passing[scope_row * WIDTH + at * 4u + i] = x[i];
+        }
+    }
+    pass();
+    QUERY_NUMBERS numbers;
+    coopMatLoad(numbers, passing, scope_row * WIDTH, DEPTH, gl_CooperativeMatrixLayoutRowMajor);
     query = QUERY(numbers);
 }
 
-void multiply_keys(bool masked) {
+void multiply_keys(uint stage, bool masked) {
     [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
         scores[c] = MATRIX(0.0);
     }
@@ -336,7 +368,7 @@ void multiply_keys(bool masked) {
                 coopMatLoadTensorNV(keys, k_elements, base, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned);
             }
 #else
-            coopMatLoad(keys, key_tile, c * COLUMNS * KEY_ROW + d * (DEPTH / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(keys, key_tile, (stage * KEY_TILE + c * COLUMNS) * KEY_ROW + d * (DEPTH / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
 #endif
             scores[c] = coopMatMulAdd(query, keys, scores[c]);
         }
@@ -353,7 +385,7 @@ void multiply_keys(bool masked) {
     }
 }
 
-void add_values(bool masked) {
+void add_values(uint stage, bool masked) {
 #if TENSOR
     tensorLayoutNV<2, CLAMP> layout_v = createTensorLayoutNV(2, CLAMP);
     layout_v = setTensorLayoutDimensionNV(layout_v, uint(FAR), out_dim);
@@ -379,7 +411,7 @@ void add_values(bool masked) {
                 coopMatLoadTensorNV(values, v_elements, base, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS));
             }
 #else
-            coopMatLoad(values, value_tile, c * COLUMNS * VALUE_ROW + n * (COLUMNS / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(values, value_tile, (stage * KEY_TILE + c * COLUMNS) * VALUE_ROW + n * (COLUMNS / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
 #endif
             outputs[n] = coopMatMulAdd(weights, values, outputs[n]);
         }
@@ -391,35 +423,46 @@ layout(std430, set = 0, binding = 0) buffer StateFloats { float state_floats[]; 
 
 const uint STATE_ROW = 2u * COLUMNS + VALUE_DIM;
 
-float resumed(const in uint r, const in uint c, const in float unused, const in uint at) {
-    return state_floats[4u * slice.state_base + (slot + r) * STATE_ROW + at + c];
+uint state_at(uint r, uint column) { return 4u * slice.state_base + (slot + r) * STATE_ROW + column; }
+
+void resume_columns(out MATRIX x, uint column) {
+    pass();
+    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS; at += lanes()) {
+        passing[scope_row * WIDTH + at] = state_floats[state_at(at / COLUMNS, column + at % COLUMNS)];
+    }
+    pass();
+    coopMatLoad(x, passing, scope_row * WIDTH, COLUMNS, gl_CooperativeMatrixLayoutRowMajor);
 }
 
-float suspended(const in uint r, const in uint c, const in float x, const in uint at) {
-    if (computes(tile.row + int(scope_row + r))) {
-        state_floats[4u * slice.state_base + (slot + r) * STATE_ROW + at + c] = x;
+void suspend_columns(MATRIX x, uint column) {
+    pass();
+    coopMatStore(x, passing, scope_row * WIDTH, COLUMNS, gl_CooperativeMatrixLayoutRowMajor);
+    pass();
+    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS; at += lanes()) {
+        if (computes(tile.row + int(scope_row + at / COLUMNS))) {
+            state_floats[state_at(at / COLUMNS, column + at % COLUMNS)] = passing[scope_row * WIDTH + at];
+        }
     }
-    return x;
 }
 
 void resume() {
-    coopMatPerElementNV(tops, tops, resumed, 0u);
-    coopMatPerElementNV(sums, sums, resumed, COLUMNS);
+    resume_columns(tops, 0u);
+    resume_columns(sums, COLUMNS);
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {
-        coopMatPerElementNV(outputs[n], outputs[n], resumed, (2u + n) * COLUMNS);
+        resume_columns(outputs[n], (2u + n) * COLUMNS);
     }
 }
 
 void suspend() {
-    coopMatPerElementNV(tops, tops, suspended, 0u);
-    coopMatPerElementNV(sums, sums, suspended, COLUMNS);
+    suspend_columns(tops, 0u);
+    suspend_columns(sums, COLUMNS);
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {
-        coopMatPerElementNV(outputs[n], outputs[n], suspended, (2u + n) * COLUMNS);
+        suspend_columns(outputs[n], (2u + n) * COLUMNS);
     }
 }
 
 // conclude gives what a row's outputs are to be multiplied by, its sum and maximum known, and writes its lse.
-float conclude(const in uint r, const in uint c, const in float sum, const in float top2) {
+float conclude(uint r, float sum, float top2) {
     int row = tile.row + int(scope_row + r);
     Row own = near_row(scope_row + r);
     float top = SCORES || top2 == LOWEST ? top2 : top2 * LN2;
@@ -440,7 +483,7 @@ float conclude(const in uint r, const in uint c, const in float sum, const in fl
             lse = log_sum(both, all);
         }
     }
-    if (c == 0u && computes(row)) {
+    if (computes(row)) {
         if (partial) {
             lse_data[slice.lse_base + 2u * (slot + r)] = top;
             lse_data[slice.lse_base + 2u * (slot + r) + 1u] = sum;
@@ -451,42 +494,99 @@ float conclude(const in uint r, const in uint c, const in float sum, const in fl
     return by;
 }
 
-// written writes an element of the outputs where it belongs.
-float written(const in uint r, const in uint c, const in float x, const in uint first) {
-    int row = tile.row + int(scope_row + r);
-    uint d = first + c;
-    if (computes(row) && d < out_dim) {
-        if (partial) {
-            out_data[slice.out_base + (slot + r) * value_dim + d] = x;
-        } else {
-            Row own = find_row(tile, row);
-            uint at = slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row + d;
-            if (TYPE_OUT == TYPE_FLOAT32) {
-                out_data[at] = x;
+float put_sum(const in uint r, const in uint c, const in float x) {
+    if (c == 0u) {
+        row_factors[scope_row + r] = x;
+    }
+    return x;
+}
+
+float put_top(const in uint r, const in uint c, const in float x) {
+    if (c == 0u) {
+        row_tops[scope_row + r] = x;
+    }
+    return x;
+}
+
+float factor_of(const in uint r, const in uint c, const in float x) { return row_factors[scope_row + r]; }
+
+// scatter writes columns [first, first + COLUMNS) of the outputs where they belong.
+void scatter(MATRIX x, uint first) {
+    pass();
+    coopMatStore(x, passing, scope_row * WIDTH, COLUMNS, gl_CooperativeMatrixLayoutRowMajor);
+    pass();
+    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS / 4u; at += lanes()) {
+        uint r = at / (COLUMNS / 4u), d = first + at % (COLUMNS / 4u) * 4u, from = scope_row * WIDTH + at * 4u;
+        int row = tile.row + int(scope_row + r);
+        if (computes(row)) {
+            vec4 four = vec4(passing[from], passing[from + 1u], passing[from + 2u], passing[from + 3u]);
+            if (partial) {
+                store_floats(slice.out_base + (slot + r) * value_dim, d, out_dim, four);
             } else {
-                out_halves[at] = uint16_t(to_codes(TYPE_OUT, vec4(x)).x);
+                Row own = find_row(tile, row);
+                store_out(slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row, d, out_dim, four);
             }
         }
     }
-    return x;
 }
 
 // finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
 void finish() {
     MATRIX by;
     coopMatReduceNV(by, sums, gl_CooperativeMatrixReduceRowNV, total);
-    coopMatPerElementNV(by, by, conclude, tops);
-    bool whole = WIDE && TYPE_OUT == OPERAND && !partial && pack == 1u && out_dim == VALUE_DIM
-              && computes(tile.row + int(scope_row)) && computes(tile.row + int(scope_row + ROWS - 1u));
-    uint base = slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + (tile.seq.q0 + uint(tile.row) + scope_row) * out_row;
+    coopMatPerElementNV(by, by, put_sum);
+    coopMatPerElementNV(tops, tops, put_top);
+    pass();
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
+        row_factors[scope_row + r] = conclude(r, row_factors[scope_row + r], row_tops[scope_row + r]);
+    }
+    pass();
+    coopMatPerElementNV(by, by, factor_of);
+    // Rows that follow each other in memory, be it those of a sequence or those of heads that are packed.
+    bool even = partial || pack == 1u || out_row == pack * out_head && cyclic == 0u;
+    uint stride = partial ? value_dim : (pack == 1u ? out_row : out_head) & ~7u;
+    uint base = partial ? slice.out_base + slot * value_dim
+                        : (slice.out_base + tile.seq.batch * out_batch + tile.head * out_head + tile.seq.q0 * out_row & ~7u) + (uint(tile.row) + scope_row) * stride;
+    bool whole = WIDE && even && out_dim == VALUE_DIM && computes(tile.row + int(scope_row)) && computes(tile.row + int(scope_row + ROWS - 1u));
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {
         outputs[n] *= by;
-        if (whole) {
-            coopMatStore(WEIGHTS(outputs[n]), out_elements, (base & ~7u) + n * COLUMNS, out_row & ~7u, gl_CooperativeMatrixLayoutRowMajor);
+        if (whole && (partial || TYPE_OUT == TYPE_FLOAT32)) {
+            coopMatStore(outputs[n], out_data, base + n * COLUMNS, stride, gl_CooperativeMatrixLayoutRowMajor);
+        } else if (whole && TYPE_OUT == OPERAND) {
+            coopMatStore(WEIGHTS(outputs[n]), out_elements, base + n * COLUMNS, stride, gl_CooperativeMatrixLayoutRowMajor);
         } else {
-            coopMatPerElementNV(outputs[n], outputs[n], written, n * COLUMNS);
+            scatter(outputs[n], n * COLUMNS);
         }
     }
+}
+
+Walk walk;
+int p0, p1;                 // first and last position of the rows
+
+// find looks for the next tile to compute, if there is one.
+bool find() {
+    int next = advance(walk);
+    found_first = next == FAR ? FAR : next * int(KEY_TILE);
+    found_masked = SCORES || (flags & FLAG_TREE) != 0u || (walk.kind & BLOCK_BITS) != 0u
+                || !all_visible(tile.seq, p0, p1, found_first, min(found_first, FAR - int(KEY_TILE)) + int(KEY_TILE), key_first, key_last + 1);
+    return next != FAR;
+}
+
+// take makes the tile that was found the one to compute: all invocations are done with the one before. Reports whether a
+// row sees a key of it.
+bool take() {
+    tile_first = found_first;
+    bool any = true;
+    if (found_masked) {
+        if (gl_LocalInvocationID.x < KEY_WORDS) {
+            seen_by_all[gl_LocalInvocationID.x] = 0u;
+        }
+        barrier();
+        look(walk.kind, walk.block_bits);
+        barrier();
+        any = seen_by_all[0] != 0u || KEY_WORDS > 1u && seen_by_all[KEY_WORDS - 1u] != 0u;
+    }
+    return any;
 }
 
 void main() {
@@ -515,11 +615,12 @@ void main() {
     key_first = max(part_key + slice.key_first, int(item.y * 32u));
     int key_end = min(min(part_key + slice.key_end, tile.seq.sk), int(item.z * 32u));
     key_last = key_end - 1;
-    int p0 = row_first / int(pack) + tile.seq.rel;
-    int p1 = (row_end - 1) / int(pack) + tile.seq.rel;
-    KeyRange range = key_range(tile.seq, p0, p1);
-    range.lo = max(range.lo, key_first);
-    range.hi = min(range.hi, key_end);
+    p0 = row_first / int(pack) + tile.seq.rel;
+    p1 = (row_end - 1) / int(pack) + tile.seq.rel;
+    walk.range = key_range(tile.seq, p0, p1);
+    walk.range.lo = max(walk.range.lo, key_first);
+    walk.range.hi = min(walk.range.hi, key_end);
+    walk.next = walk.range.lo / int(KEY_TILE);
     k_base = slice.k_base + tile.seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + tile.seq.k0 * k_row;
     v_base = slice.v_base + tile.seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + tile.seq.k0 * v_row;
 
@@ -536,67 +637,31 @@ void main() {
     if ((slice.phase & PHASE_RESUME) != 0u) {
         resume();
     }
-    if (gl_LocalInvocationID.x < KEY_WORDS) {
-        seen_by_all[gl_LocalInvocationID.x] = 0u;
-    }
-    barrier();
-    bool kept = SCORES || (flags & FLAG_TREE) != 0u;    // every tile may have scores to change or to hide
-    uvec2 entries = uvec2(0u);
+    walk.entries = uvec2(0u);
     if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
-        entries = block_entries(item.x);
+        walk.entries = block_entries(item.x);
     }
-    int next = range.lo / int(KEY_TILE);
+    bool any = false, masked = false;   // of the tile in shared memory: rows see keys of it, not all see all
+    uint stage = 0u;
     for (;;) {
-        uint kind = 0u, block_bits = 0u;
-        next = next_tile(range, next, int(KEY_TILE));
-        if (next == FAR) {
+        bool found = find();
+        fetch(found);
+        if (any) {
+            multiply_keys(stage, masked);
+            raise();
+            add_values(stage, masked);
+        }
+        if (!found) {
             break;
         }
-        if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
-            if (entries.x < entries.y && int(lists[entries.x] >> 2u) < next) {
-                entries.x = seek_block(entries, next);
-            }
-            if (entries.x >= entries.y) {
-                break;
-            }
-            if (int(lists[entries.x] >> 2u) > next) {
-                next = int(lists[entries.x] >> 2u);
-                continue;
-            }
-            kind = lists[entries.x] & 3u;
-            if ((kind & BLOCK_BITS) != 0u) {
-                block_bits = lists[entries.x + 1u];
-            }
-            entries.x += 2u;
-        }
-        tile_first = next * int(KEY_TILE);
-        next++;
-        bool masked = kept || (kind & BLOCK_BITS) != 0u
-                   || !all_visible(tile.seq, p0, p1, tile_first, tile_first + int(KEY_TILE), key_first, key_end);
-        bool any = true;
-        if (masked) {
-            look(kind, block_bits);
-            barrier();
-            any = seen_by_all[0] != 0u || KEY_WORDS > 1u && seen_by_all[KEY_WORDS - 1u] != 0u;
-        }
-#if !TENSOR
-        if (any) {
-            stage(masked);
-        }
-        barrier();
-#endif
-        if (any) {
-            multiply_keys(masked);
-            raise();
-            add_values(masked);
-        }
-        barrier();
-        if (masked) {
-            if (gl_LocalInvocationID.x < KEY_WORDS) {
-                seen_by_all[gl_LocalInvocationID.x] = 0u;
-            }
+        if (STAGES == 1u || found_masked) {
             barrier();
         }
+        any = take();
+        masked = found_masked;
+        stage = STAGES - 1u - stage;
+        put(stage, masked, any);
+        barrier();
     }
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
         suspend();
