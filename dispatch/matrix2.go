@@ -148,9 +148,6 @@ func (k *matrix2Key) ofSubgroups(caps *vk.Caps, operand vkattn.Type, need []need
 	k.Columns, k.Depth = max(g.N, 8), max(g.K, 8)
 	k.Rows = max(g.M, 16)
 	k.Scopes, k.KeyTile, k.Ahead, k.Stages = 4, keyTile, true, 2
-	if caps.DeviceType == "cpu" {
-		k.Scopes, k.Ahead, k.Stages = 1, false, 1
-	}
 	k.Scopes = prevPow2(min(k.Scopes, mostInvocations(caps, k.SubgroupSize)/k.SubgroupSize))
 	k.Invocations = k.Scopes * k.SubgroupSize
 	return ""

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
@@ -112,4 +113,47 @@ func TestMatrix2(t *testing.T) {
 	}
 	attntest.RunTypes(t, b, o)
 	t.Logf("%d pipelines", b.PipelinesCreated())
+}
+
+// TestMatrix2Masks: all masks and extras, at once, in slices that carry the running state, and in parts that are merged.
+func TestMatrix2Masks(t *testing.T) {
+	for name, cfg := range map[string]dispatch.Config{"whole": {}, "slices": {Budget: 1}, "parts": {Splits: 3}} {
+		t.Run(name, func(t *testing.T) {
+			o := attntest.Options{}
+			if !full {
+				o.Filter = regexp.MustCompile(`^masks/f16/`)
+			}
+			b := matrixOnly(t, "matrix2", cfg)
+			attntest.RunMasks(t, b, o)
+			t.Logf("%d pipelines", b.PipelinesCreated())
+		})
+	}
+}
+
+// TestMatrix2Budget: how keys are cut into slices changes no bit.
+func TestMatrix2Budget(t *testing.T) {
+	h := vkattn.Float16
+	op := vkattn.Attention{Batch: 1, HeadsQ: 2, SeqQ: 90, SeqK: 400, HeadDim: 24, ValueDim: 16, Causal: true, With: vkattn.WithLSE, TypeQ: h, TypeK: h, TypeV: h}
+	var want []float32
+	for _, budget := range []time.Duration{0, 1} {
+		args := problem(op, 3)
+		for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V} {
+			var err error
+			if *x, err = x.To(h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := run(t, matrixOnly(t, "matrix2", dispatch.Config{Budget: budget}), op, args)
+		got := args.Out.Mem.(*vkattn.Host).Float32s()
+		if budget == 0 {
+			want = got
+			continue
+		}
+		if r.Slices < 3 {
+			t.Errorf("only %d slices", r.Slices)
+		}
+		if !slices.Equal(got, want) {
+			t.Error("slices change the result")
+		}
+	}
 }

@@ -15,9 +15,14 @@ import (
 // RunTypes runs the chosen cases of TypeCases as subtests of t.
 func RunTypes(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
+	runTypes(t, b, TypeCases(), o)
+}
+
+func runTypes(t *testing.T, b vkattn.Backend, cases []TypeCase, o Options) {
+	t.Helper()
 	var s Summary
 	start := time.Now()
-	for _, c := range TypeCases() {
+	for _, c := range cases {
 		if o.Sample && !c.Sample || o.Filter != nil && !o.Filter.MatchString(c.Name) {
 			continue
 		}
