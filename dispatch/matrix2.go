@@ -23,6 +23,8 @@ type matrix2Key struct {
 	Padded        bool   // the op's head sizes are less
 	Reload        bool   // queries are loaded for each tile
 	KeyTile       uint32 // keys of one tile
+	Step          uint32 // of them, keys of one step of the softmax
+	SumUp         bool   // sums are kept by row
 	Ahead         bool   // tiles are read ahead, into registers
 	Stages        uint32 // tiles in shared memory
 	Types         types
@@ -41,11 +43,11 @@ func (k matrix2Key) spec() []vk.SpecConstant {
 		scope = scopeWorkgroup
 	}
 	return []vk.SpecConstant{
-		{ID: 0, Value: k.Invocations}, {ID: 1, Value: scope}, {ID: 2, Value: k.Scopes}, {ID: 3, Value: k.Rows}, {ID: 4, Value: k.KeyTile},
+		{ID: 0, Value: k.Invocations}, {ID: 1, Value: scope}, {ID: 2, Value: k.Scopes}, {ID: 3, Value: k.Rows}, {ID: 4, Value: k.KeyTile}, {ID: 8, Value: k.Step},
 		{ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: k.Columns},
 		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)},
 		{ID: 13, Value: k.Dim}, {ID: 14, Value: k.ValueDim}, {ID: 15, Value: k.Depth}, {ID: 16, Value: b2u(k.Wide)}, {ID: 17, Value: 1},
-		{ID: 18, Value: b2u(k.Padded)}, {ID: 19, Value: b2u(k.Reload)}, {ID: 20, Value: b2u(k.Ahead)}, {ID: 21, Value: k.Stages},
+		{ID: 18, Value: b2u(k.Padded)}, {ID: 19, Value: b2u(k.Reload)}, {ID: 20, Value: b2u(k.Ahead)}, {ID: 21, Value: k.Stages}, {ID: 22, Value: b2u(k.SumUp)},
 	}
 }
 
@@ -58,8 +60,8 @@ func (k matrix2Key) texels() bool        { return false }
 func (k matrix2Key) vector() bool        { return k.Vector }
 func (k matrix2Key) keys() int           { return int(k.KeyTile) }
 
-// stateFloats is the running state of one row: maxima and sums by column, and the padded output.
-func (k matrix2Key) stateFloats() int { return int(2*k.Columns + k.ValueDim) }
+// stateFloats is the running state of one row: maximum and sum, in four, sums by column, and the padded output.
+func (k matrix2Key) stateFloats() int { return int(4 + k.Columns + k.ValueDim) }
 
 func (k matrix2Key) tile() string {
 	whose := fmt.Sprintf("%d subgroups of %d rows", k.Scopes, k.Rows)
@@ -103,6 +105,9 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	key := matrix2Key{Variant: "flash_matrix2", Dim: uint32(d), ValueDim: uint32(dv), Extras: extrasOf(op), Vector: true, Wide: true,
 		Types: typesOf(op), SubgroupSize: required, Padded: op.HeadDim != d || op.ValueDim != dv}
+	if op.Scale.Value == 0 { // -inf, of a hidden key, must not be multiplied by it
+		key.Extras = max(key.Extras, 2)
+	}
 	reserved := uint32(0)
 	if d <= widestMatrix2 {
 		why = key.ofSubgroups(caps, operand, need)
@@ -122,7 +127,7 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 	for ; !p.fixedTile && key.Scopes > 1 && op.SeqQ*f.pack <= key.tileRows()/2; key.Scopes /= 2 {
 		key.Invocations /= 2
 	}
-	for ; ; key.Stages-- {
+	for {
 		var err error
 		if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
 			return f, err.Error()
@@ -130,9 +135,11 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 		if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(f.shared)+reserved <= limit {
 			f.key = key
 			return f, ""
-		} else if key.Stages == 1 {
+		} else if key.KeyTile == keyTile || key.Workgroup {
 			return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", uint32(f.shared)+reserved, limit)
 		}
+		key.KeyTile /= 2
+		key.Step = min(key.Step, key.KeyTile)
 	}
 }
 
@@ -146,11 +153,32 @@ func (k *matrix2Key) ofSubgroups(caps *vk.Caps, operand vkattn.Type, need []need
 		return fmt.Sprintf("the device does not multiply %s to f32 in matrices of flexible dimensions", operand)
 	}
 	k.Columns, k.Depth = max(g.N, 8), max(g.K, 8)
-	k.Rows = max(g.M, 16)
-	k.Scopes, k.KeyTile, k.Ahead, k.Stages = 4, keyTile, true, 2
+	k.shape(caps.DeviceType == "cpu")
+	k.Rows = max(k.Rows, g.M)
 	k.Scopes = prevPow2(min(k.Scopes, mostInvocations(caps, k.SubgroupSize)/k.SubgroupSize))
 	k.Invocations = k.Scopes * k.SubgroupSize
 	return ""
+}
+
+// shape is what was fastest on an H100 (driver 580.159.04) of some 900 shapes: by 32 rows of a subgroup half as much of a tile
+// is read from shared memory as by 16, as long as registers hold their outputs; two steps of a tile overlap.
+func (k *matrix2Key) shape(software bool) {
+	k.Scopes, k.Rows, k.Step, k.Stages, k.SumUp = 4, 32, 32, 1, true
+	switch {
+	case software:
+		// More than 16 rows take minutes to compile. A current llvmpipe (Mesa 26.2.6) makes a barrier of a subgroup one of the
+		// workgroup, which not all of its subgroups reach: so there is one.
+		k.Scopes, k.Rows, k.KeyTile = 1, 16, 64
+	case k.ValueDim <= 64:
+		k.KeyTile, k.Step, k.SumUp = 128, 64, false
+	case k.ValueDim <= 128:
+		k.KeyTile = 64
+	default:
+		k.Rows, k.KeyTile = 16, 32
+	}
+	if k.Extras > 0 { // block lists count tiles of 32 keys
+		k.KeyTile, k.Step = keyTile, keyTile
+	}
 }
 
 // ofWorkgroup gives the key the shape of matrices of the workgroup, which holds wide outputs in the registers of all its
@@ -177,7 +205,7 @@ func (k *matrix2Key) ofWorkgroup(caps *vk.Caps, operand vkattn.Type, need []need
 		return fmt.Sprintf("needs matrices of %d columns, the device has %d", columns, limits.FlexibleDimensionsMaxDimension)
 	}
 	k.Variant, k.Workgroup, k.Reload = "flash_matrix2_tensor", true, true
-	k.Invocations, k.Scopes, k.Rows, k.Columns, k.Depth, k.KeyTile, k.Stages = invocations, 1, rows, columns, columns, columns, 1
+	k.Invocations, k.Scopes, k.Rows, k.Columns, k.Depth, k.KeyTile, k.Step, k.Stages = invocations, 1, rows, columns, columns, columns, columns, 1
 	return ""
 }
 

@@ -34,7 +34,7 @@ func halves(d, dv int) vkattn.Attention {
 // TestMatrix2Specs: Go and GLSL agree on what flash_matrix2.comp is specialised on.
 func TestMatrix2Specs(t *testing.T) {
 	want := map[string]uint32{"local_size_x": 0, "SCOPE": 1, "SCOPES": 2, "ROWS": 3, "KEY_TILE": 4, "VECTOR": 5, "EXTRAS": 6, "COLUMNS": 7,
-		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DIM": 13, "VALUE_DIM": 14, "DEPTH": 15, "WIDE": 16, "PAD": 17, "CLAMP": 18, "RELOAD": 19, "AHEAD": 20, "STAGES": 21}
+		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DIM": 13, "VALUE_DIM": 14, "DEPTH": 15, "WIDE": 16, "PAD": 17, "CLAMP": 18, "RELOAD": 19, "AHEAD": 20, "STAGES": 21, "STEP": 8, "SUM_UP": 22}
 	for _, name := range []string{"flash_matrix2", "flash_matrix2_bf16", "flash_matrix2_tensor", "flash_matrix2_tensor_bf16"} {
 		m, err := shaders.Load(name)
 		if err != nil {
@@ -136,7 +136,7 @@ func TestMatrixPlans(t *testing.T) {
 		if limit := caps.Limits.MaxComputeSharedMemorySize; uint32(ch.shared) > limit {
 			t.Errorf("head size %d: %d bytes of shared memory", d, ch.shared)
 		}
-		if k.Workgroup != (d > widestMatrix2) || int(k.Dim) < d || k.Dim%k.Depth != 0 || k.ValueDim%k.Columns != 0 || keyTile%k.Columns != 0 && !k.Workgroup {
+		if k.Workgroup != (d > widestMatrix2) || int(k.Dim) < d || k.Dim%k.Depth != 0 || k.ValueDim%k.Columns != 0 || k.KeyTile%k.Step != 0 || k.Step%k.Columns != 0 {
 			t.Errorf("head size %d: %+v", d, k)
 		}
 	}

@@ -38,7 +38,7 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint SCOPE = gl_ScopeSubgroup;    // or gl_ScopeWorkgroup
 layout(constant_id = 2) const uint SCOPES = 1u;         // in a workgroup
 layout(constant_id = 3) const uint ROWS = 8u;           // of a scope
-layout(constant_id = 4) const uint KEY_TILE = 32u;      // keys of one tile: 32 or 64
+layout(constant_id = 4) const uint KEY_TILE = 32u;      // keys of one tile: 32, 64 or 128
 layout(constant_id = 5) const bool VECTOR = true;
 layout(constant_id = 6) const uint EXTRAS = 0u;         // as in flash.comp
 layout(constant_id = 7) const uint COLUMNS = 8u;        // of a matrix of scores or of outputs
@@ -52,13 +52,15 @@ layout(constant_id = 15) const uint DEPTH = 8u;         // of one product of que
 layout(constant_id = 16) const bool WIDE = true;        // D, Dv, strides, bases and offsets are multiples of 8
 layout(constant_id = 17) const uint PAD = 1u;           // what rows in shared memory are longer, in 16 bytes, against bank conflicts
 layout(constant_id = 18) const uint CLAMP = gl_CooperativeMatrixClampModeUndefinedNV; // TENSOR: constant where D or Dv is less than DIM or VALUE_DIM
+layout(constant_id = 8) const uint STEP = 32u;          // keys of one step of the softmax
+layout(constant_id = 22) const bool SUM_UP = false;     // sums are kept by row in shared memory, not by element in registers
 layout(constant_id = 20) const bool AHEAD = false;      // tiles are read ahead, into registers
 layout(constant_id = 21) const uint STAGES = 1u;        // tiles in shared memory: 1 or 2
 layout(constant_id = 19) const bool RELOAD = false;     // TENSOR: queries are loaded for each tile, registers do not hold them
 
 const uint TILE_ROWS = SCOPES * ROWS;
 const uint KEY_WORDS = KEY_TILE / 32u;  // of the bits of a row
-const uint CHUNKS = KEY_TILE / COLUMNS;
+const uint CHUNKS = STEP / COLUMNS;
 const uint DEPTHS = DIM / DEPTH;
 const uint PARTS = VALUE_DIM / COLUMNS;
 const bool BLOCKS = EXTRAS >= 1u;
@@ -87,7 +89,6 @@ const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
 QUERY queries[RELOAD ? 1u : DEPTHS];
 MATRIX scores[CHUNKS];
 MATRIX outputs[PARTS];
-MATRIX tops;                // running maxima, to base 2 without SCORES
 MATRIX sums;                // of weights, for each row by columns
 
 uint query_dim, out_dim, k_stride, v_stride;
@@ -115,12 +116,17 @@ bool found_masked;
 shared uint seen[TILE_ROWS * KEY_WORDS];    // keys that a row sees
 shared uint seen_by_all[KEY_WORDS];
 
+// By row. In registers they would take as many as a matrix: a compiler does not see that all of a row is the same.
+shared float row_tops[TILE_ROWS];   // running maxima, to base 2 without SCORES
+shared float row_sums[TILE_ROWS];   // of weights; at the end what outputs are to be multiplied by
+
 // A matrix of each scope on its way between registers and memory, where rows and elements go their own ways: loops over it
-// are shorter code than functions of elements, which are compiled for each.
-const uint WIDTH = COLUMNS > DEPTH ? COLUMNS : DEPTH;
-shared float passing[SCOPES * ROWS * WIDTH];
-shared float row_factors[SCOPES * ROWS];    // sums first
-shared float row_tops[SCOPES * ROWS];
+// are shorter code than functions of elements, which are compiled for each. It lies where tiles do.
+const uint WIDTH4 = (COLUMNS > DEPTH ? COLUMNS : DEPTH) / 4u;
+const uint PASSING = TILE_ROWS * WIDTH4;
+#if TENSOR
+shared vec4 passing[PASSING];
+#endif
 
 uint lane() { return SCOPE == gl_ScopeSubgroup ? gl_SubgroupInvocationID : gl_LocalInvocationID.x; }
 uint lanes() { return SCOPE == gl_ScopeSubgroup ? gl_SubgroupSize : gl_WorkGroupSize.x; }
@@ -133,6 +139,9 @@ void pass() {
         barrier();
     }
 }
+
+// first_passing is where the matrix of the scope begins.
+uint first_passing() { return scope_row * WIDTH4; }
 
 bool computes(int row) { return row >= row_first && row < row_end; }
 
@@ -232,17 +241,23 @@ float exponent(float s, float top) {
     return s * factor - top;
 }
 
-float weigh(const in uint r, const in uint c, const in float s, const in float top) { return exp2(exponent(s, top)); }
+float weigh(const in uint r, const in uint c, const in float s) { return exp2(exponent(s, row_tops[scope_row + r])); }
 
-float weigh_seen(const in uint r, const in uint c, const in float s, const in float top) {
-    return floatBitsToUint(s) == 0xff800000u ? 0.0 : exp2(exponent(s, top));
+float weigh_seen(const in uint r, const in uint c, const in float s) {
+    return floatBitsToUint(s) == 0xff800000u ? 0.0 : exp2(exponent(s, row_tops[scope_row + r]));
 }
 
 // Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: a row's outputs are scaled
 // only when its maximum has grown by more.
 const float SLACK = 8.0;
 
-float growth(const in uint r, const in uint c, const in float s, const in float top) { return exponent(s, top); }
+float growth(const in uint r, const in uint c, const in float s) { return exponent(s, row_tops[scope_row + r]); }
+
+float larger_growth(const in uint r, const in uint c, const in float s, const in float most) {
+    return max(most, exponent(s, row_tops[scope_row + r]));
+}
+
+float top_of(const in uint r, const in uint c, const in float s) { return row_tops[scope_row + r]; }
 
 float grown(const in uint r, const in uint c, const in float s, const in float top) {
     return exponent(s, top) > SLACK ? (SCORES ? s : s * factor) : top;
@@ -252,31 +267,62 @@ float decay_of(const in uint r, const in uint c, const in float before, const in
     return exp2(SCORES ? (before - after) * LOG2E : before - after);
 }
 
-// raise brings the running maxima up to those of the tile.
+float put_top(const in uint r, const in uint c, const in float x) {
+    if (c == 0u) {
+        row_tops[scope_row + r] = x;
+    }
+    return x;
+}
+
+float put_sum(const in uint r, const in uint c, const in float x) {
+    if (c == 0u) {
+        row_sums[scope_row + r] = x;
+    }
+    return x;
+}
+
+// An element's function may be called more than once: what changes memory and what depends on it are functions of their own.
+float plus_sum(const in uint r, const in uint c, const in float x) { return row_sums[scope_row + r] + x; }
+float times_sum(const in uint r, const in uint c, const in float x) { return row_sums[scope_row + r] * x; }
+float sum_of(const in uint r, const in uint c, const in float x) { return row_sums[scope_row + r]; }
+
+// raise brings the running maxima up to those of the step.
 void raise() {
-    MATRIX peak = scores[0];
+    MATRIX most;
+    coopMatPerElementNV(most, scores[0], growth);
     [[unroll]] for (uint c = 1u; c < CHUNKS; c++) {
-        coopMatPerElementNV(peak, peak, larger_each, scores[c]);
+        coopMatPerElementNV(most, scores[c], larger_growth, most);
     }
     bool raises = false;
     if (SCOPE == gl_ScopeSubgroup) {
-        [[unroll]] for (int i = 0; i < peak.length(); i++) {
-            raises = raises || exponent(peak[i], tops[i]) > SLACK;
+        float growing = most[0];
+        [[unroll]] for (int i = 1; i < most.length(); i++) {
+            growing = max(growing, most[i]);
         }
-        raises = subgroupAny(raises);
+        raises = subgroupAny(growing > SLACK);
     } else {
-        MATRIX most;
-        coopMatPerElementNV(most, peak, growth, tops);
         coopMatReduceNV(most, most, gl_CooperativeMatrixReduceRowAndColumnNV, larger);
         raises = most[0] > SLACK;
     }
     if (raises) {
-        MATRIX raised, decay;
-        coopMatReduceNV(raised, peak, gl_CooperativeMatrixReduceRowNV, larger);
-        coopMatPerElementNV(raised, raised, grown, tops);
-        coopMatPerElementNV(decay, tops, decay_of, raised);
-        tops = raised;
-        sums *= decay;
+        MATRIX peak = scores[0], before, decay;
+        [[unroll]] for (uint c = 1u; c < CHUNKS; c++) {
+            coopMatPerElementNV(peak, peak, larger_each, scores[c]);
+        }
+        coopMatReduceNV(peak, peak, gl_CooperativeMatrixReduceRowNV, larger);
+        coopMatPerElementNV(before, peak, top_of);
+        coopMatPerElementNV(peak, peak, grown, before);
+        coopMatPerElementNV(decay, before, decay_of, peak);
+        pass();
+        coopMatPerElementNV(peak, peak, put_top);
+        if (SUM_UP) {
+            MATRIX kept;
+            coopMatPerElementNV(kept, decay, times_sum);
+            coopMatPerElementNV(kept, kept, put_sum);
+        } else {
+            sums *= decay;
+        }
+        pass();
         [[unroll]] for (uint n = 0u; n < PARTS; n++) {
             outputs[n] *= decay;
         }
@@ -307,8 +353,13 @@ ELEMENT decode_seen_value(const in Unread unread, const in uint block[2], const 
 
 void fetch(bool found) {}
 void put(uint stage, bool masked, bool any) {}
+#define PASSED(x) (x)
+#define ARRIVED(x) (x)
 #else
 #include "lib/matrix_stage.glsl"
+#define passing key_tile
+#define PASSED(x) floatBitsToUint(x)
+#define ARRIVED(x) uintBitsToFloat(x)
 #endif
 
 // load_query gives columns [first, first + DEPTH) of the queries.
@@ -331,17 +382,15 @@ void load_query(out QUERY query, uint first) {
         uint d = first + at % (DEPTH / 4u) * 4u;
         uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row;
         vec4 x = inside(load_q(base, d, query_dim), d, query_dim);
-        [[unroll]] for (uint i = 0u; i < 4u; i++) {
-            passing[scope_row * WIDTH + at * 4u + i] = x[i];
-        }
+        passing[first_passing() + at] = PASSED(x);
     }
     pass();
     QUERY_NUMBERS numbers;
-    coopMatLoad(numbers, passing, scope_row * WIDTH, DEPTH, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatLoad(numbers, passing, first_passing(), DEPTH / 4u, gl_CooperativeMatrixLayoutRowMajor);
     query = QUERY(numbers);
 }
 
-void multiply_keys(uint stage, bool masked) {
+void multiply_keys(uint stage, uint step, bool masked) {
     [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
         scores[c] = MATRIX(0.0);
     }
@@ -363,12 +412,12 @@ void multiply_keys(uint stage, bool masked) {
             KEYS keys;
 #if TENSOR
             if (masked || TYPE_K != OPERAND || !WIDE) {
-                coopMatLoadTensorNV(keys, k_elements, 0u, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned, decode_key);
+                coopMatLoadTensorNV(keys, k_elements, 0u, sliceTensorLayoutNV(layout_k, int(step + c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned, decode_key);
             } else {
-                coopMatLoadTensorNV(keys, k_elements, base, sliceTensorLayoutNV(layout_k, int(c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned);
+                coopMatLoadTensorNV(keys, k_elements, base, sliceTensorLayoutNV(layout_k, int(step + c * COLUMNS), COLUMNS, int(d * DEPTH), DEPTH), turned);
             }
 #else
-            coopMatLoad(keys, key_tile, (stage * KEY_TILE + c * COLUMNS) * KEY_ROW + d * (DEPTH / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(keys, key_tile, (stage * KEY_TILE + step + c * COLUMNS) * KEY_ROW + d * (DEPTH / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
 #endif
             scores[c] = coopMatMulAdd(query, keys, scores[c]);
         }
@@ -380,84 +429,105 @@ void multiply_keys(uint stage, bool masked) {
     }
     if (masked) {
         [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
-            coopMatPerElementNV(scores[c], scores[c], hide, c * COLUMNS);
+            coopMatPerElementNV(scores[c], scores[c], hide, step + c * COLUMNS);
         }
     }
 }
 
-void add_values(uint stage, bool masked) {
+void add_values(uint stage, uint step, bool masked) {
 #if TENSOR
     tensorLayoutNV<2, CLAMP> layout_v = createTensorLayoutNV(2, CLAMP);
     layout_v = setTensorLayoutDimensionNV(layout_v, uint(FAR), out_dim);
     layout_v = setTensorLayoutStrideNV(layout_v, v_stride & ~7u, 1u);
     uint base = (v_base + uint(tile_first) * v_stride) & ~7u;
 #endif
+    WEIGHTS weights[CHUNKS];
+    MATRIX added;
     [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
         if (masked) {
-            coopMatPerElementNV(scores[c], scores[c], weigh_seen, tops);
+            coopMatPerElementNV(scores[c], scores[c], weigh_seen);
         } else {
-            coopMatPerElementNV(scores[c], scores[c], weigh, tops);
+            coopMatPerElementNV(scores[c], scores[c], weigh);
         }
-        sums += scores[c];
-        WEIGHTS weights = WEIGHTS(scores[c]);
+        if (!SUM_UP) {
+            sums += scores[c];
+        } else if (c == 0u) {
+            added = scores[c];
+        } else {
+            added += scores[c];
+        }
+        weights[c] = WEIGHTS(scores[c]);
+    }
+    if (SUM_UP) {
+        coopMatReduceNV(added, added, gl_CooperativeMatrixReduceRowNV, total);
+        coopMatPerElementNV(added, added, plus_sum);
+        coopMatPerElementNV(added, added, put_sum);
+    }
+    [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
         [[unroll]] for (uint n = 0u; n < PARTS; n++) {
             VALUES values;
 #if TENSOR
             if (masked) {
-                coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_seen_value);
+                coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(step + c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_seen_value);
             } else if (TYPE_V != OPERAND || !WIDE) {
-                coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_value);
+                coopMatLoadTensorNV(values, v_elements, 0u, sliceTensorLayoutNV(layout_v, int(step + c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS), decode_value);
             } else {
-                coopMatLoadTensorNV(values, v_elements, base, sliceTensorLayoutNV(layout_v, int(c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS));
+                coopMatLoadTensorNV(values, v_elements, base, sliceTensorLayoutNV(layout_v, int(step + c * COLUMNS), COLUMNS, int(n * COLUMNS), COLUMNS));
             }
 #else
-            coopMatLoad(values, value_tile, (stage * KEY_TILE + c * COLUMNS) * VALUE_ROW + n * (COLUMNS / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(values, value_tile, (stage * KEY_TILE + step + c * COLUMNS) * VALUE_ROW + n * (COLUMNS / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
 #endif
-            outputs[n] = coopMatMulAdd(weights, values, outputs[n]);
+            outputs[n] = coopMatMulAdd(weights[c], values, outputs[n]);
         }
     }
 }
 
-// One row's place in the running state, in floats: maxima and sums by column, then its unnormalised output.
-layout(std430, set = 0, binding = 0) buffer StateFloats { float state_floats[]; };
+// One row's place in the running state, in fours: maximum and sum, sums by column, then its unnormalised output.
+const uint STATE_ROW = 1u + (COLUMNS + VALUE_DIM) / 4u;
 
-const uint STATE_ROW = 2u * COLUMNS + VALUE_DIM;
-
-uint state_at(uint r, uint column) { return 4u * slice.state_base + (slot + r) * STATE_ROW + column; }
+uint state_at(uint r, uint column) { return slice.state_base + (slot + r) * STATE_ROW + column; }
 
 void resume_columns(out MATRIX x, uint column) {
     pass();
-    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS; at += lanes()) {
-        passing[scope_row * WIDTH + at] = state_floats[state_at(at / COLUMNS, column + at % COLUMNS)];
+    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS / 4u; at += lanes()) {
+        passing[first_passing() + at] = PASSED(state[state_at(at / (COLUMNS / 4u), column + at % (COLUMNS / 4u))]);
     }
     pass();
-    coopMatLoad(x, passing, scope_row * WIDTH, COLUMNS, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatLoad(x, passing, first_passing(), COLUMNS / 4u, gl_CooperativeMatrixLayoutRowMajor);
 }
 
 void suspend_columns(MATRIX x, uint column) {
     pass();
-    coopMatStore(x, passing, scope_row * WIDTH, COLUMNS, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatStore(x, passing, first_passing(), COLUMNS / 4u, gl_CooperativeMatrixLayoutRowMajor);
     pass();
-    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS; at += lanes()) {
-        if (computes(tile.row + int(scope_row + at / COLUMNS))) {
-            state_floats[state_at(at / COLUMNS, column + at % COLUMNS)] = passing[scope_row * WIDTH + at];
+    [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS / 4u; at += lanes()) {
+        if (computes(tile.row + int(scope_row + at / (COLUMNS / 4u)))) {
+            state[state_at(at / (COLUMNS / 4u), column + at % (COLUMNS / 4u))] = ARRIVED(passing[first_passing() + at]);
         }
     }
 }
 
 void resume() {
-    resume_columns(tops, 0u);
-    resume_columns(sums, COLUMNS);
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
+        vec4 own = state[state_at(r, 0u)];
+        row_tops[scope_row + r] = own.x;
+        row_sums[scope_row + r] = own.y;
+    }
+    resume_columns(sums, 1u);
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {
-        resume_columns(outputs[n], (2u + n) * COLUMNS);
+        resume_columns(outputs[n], 1u + (1u + n) * (COLUMNS / 4u));
     }
 }
 
 void suspend() {
-    suspend_columns(tops, 0u);
-    suspend_columns(sums, COLUMNS);
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
+        if (computes(tile.row + int(scope_row + r))) {
+            state[state_at(r, 0u)] = vec4(row_tops[scope_row + r], row_sums[scope_row + r], 0.0, 0.0);
+        }
+    }
+    suspend_columns(sums, 1u);
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {
-        suspend_columns(outputs[n], (2u + n) * COLUMNS);
+        suspend_columns(outputs[n], 1u + (1u + n) * (COLUMNS / 4u));
     }
 }
 
@@ -494,32 +564,16 @@ float conclude(uint r, float sum, float top2) {
     return by;
 }
 
-float put_sum(const in uint r, const in uint c, const in float x) {
-    if (c == 0u) {
-        row_factors[scope_row + r] = x;
-    }
-    return x;
-}
-
-float put_top(const in uint r, const in uint c, const in float x) {
-    if (c == 0u) {
-        row_tops[scope_row + r] = x;
-    }
-    return x;
-}
-
-float factor_of(const in uint r, const in uint c, const in float x) { return row_factors[scope_row + r]; }
-
 // scatter writes columns [first, first + COLUMNS) of the outputs where they belong.
 void scatter(MATRIX x, uint first) {
     pass();
-    coopMatStore(x, passing, scope_row * WIDTH, COLUMNS, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatStore(x, passing, first_passing(), COLUMNS / 4u, gl_CooperativeMatrixLayoutRowMajor);
     pass();
     [[dont_unroll]] for (uint at = lane(); at < ROWS * COLUMNS / 4u; at += lanes()) {
-        uint r = at / (COLUMNS / 4u), d = first + at % (COLUMNS / 4u) * 4u, from = scope_row * WIDTH + at * 4u;
+        uint r = at / (COLUMNS / 4u), d = first + at % (COLUMNS / 4u) * 4u;
         int row = tile.row + int(scope_row + r);
         if (computes(row)) {
-            vec4 four = vec4(passing[from], passing[from + 1u], passing[from + 2u], passing[from + 3u]);
+            vec4 four = ARRIVED(passing[first_passing() + at]);
             if (partial) {
                 store_floats(slice.out_base + (slot + r) * value_dim, d, out_dim, four);
             } else {
@@ -532,16 +586,17 @@ void scatter(MATRIX x, uint first) {
 
 // finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
 void finish() {
-    MATRIX by;
-    coopMatReduceNV(by, sums, gl_CooperativeMatrixReduceRowNV, total);
-    coopMatPerElementNV(by, by, put_sum);
-    coopMatPerElementNV(tops, tops, put_top);
-    pass();
-    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
-        row_factors[scope_row + r] = conclude(r, row_factors[scope_row + r], row_tops[scope_row + r]);
+    MATRIX by = sums;
+    if (!SUM_UP) {
+        coopMatReduceNV(by, sums, gl_CooperativeMatrixReduceRowNV, total);
+        coopMatPerElementNV(by, by, put_sum);
     }
     pass();
-    coopMatPerElementNV(by, by, factor_of);
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
+        row_sums[scope_row + r] = conclude(r, row_sums[scope_row + r], row_tops[scope_row + r]);
+    }
+    pass();
+    coopMatPerElementNV(by, by, sum_of);
     // Rows that follow each other in memory, be it those of a sequence or those of heads that are packed.
     bool even = partial || pack == 1u || out_row == pack * out_head && cyclic == 0u;
     uint stride = partial ? value_dim : (pack == 1u ? out_row : out_head) & ~7u;
@@ -584,9 +639,23 @@ bool take() {
         barrier();
         look(walk.kind, walk.block_bits);
         barrier();
-        any = seen_by_all[0] != 0u || KEY_WORDS > 1u && seen_by_all[KEY_WORDS - 1u] != 0u;
+        any = false;
+        [[unroll]] for (uint w = 0u; w < KEY_WORDS; w++) {
+            any = any || seen_by_all[w] != 0u;
+        }
     }
     return any;
+}
+
+// busy reports whether a row of the subgroup sees a key of a step.
+bool busy(uint step) {
+    bool sees_any = false;
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
+        [[unroll]] for (uint w = 0u; w < (STEP + 31u) / 32u; w++) {
+            sees_any = sees_any || seen[(scope_row + r) * KEY_WORDS + step / 32u + w] != 0u;
+        }
+    }
+    return subgroupAny(sees_any);
 }
 
 void main() {
@@ -629,7 +698,10 @@ void main() {
             load_query(queries[d], d * DEPTH);
         }
     }
-    tops = MATRIX(LOWEST);
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += lanes()) {
+        row_tops[scope_row + r] = LOWEST;
+        row_sums[scope_row + r] = 0.0;
+    }
     sums = MATRIX(0.0);
     [[unroll]] for (uint n = 0u; n < PARTS; n++) {
         outputs[n] = MATRIX(0.0);
@@ -641,15 +713,20 @@ void main() {
     if (BLOCKS && (flags & FLAG_BLOCKS) != 0u) {
         walk.entries = block_entries(item.x);
     }
+    barrier();
     bool any = false, masked = false;   // of the tile in shared memory: rows see keys of it, not all see all
     uint stage = 0u;
     for (;;) {
         bool found = find();
         fetch(found);
         if (any) {
-            multiply_keys(stage, masked);
-            raise();
-            add_values(stage, masked);
+            [[unroll]] for (uint step = 0u; step < KEY_TILE; step += STEP) {
+                if (!masked || SCOPE != gl_ScopeSubgroup || busy(step)) {
+                    multiply_keys(stage, step, masked);
+                    raise();
+                    add_values(stage, step, masked);
+                }
+            }
         }
         if (!found) {
             break;
@@ -663,6 +740,7 @@ void main() {
         put(stage, masked, any);
         barrier();
     }
+    barrier();
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
         suspend();
     } else {

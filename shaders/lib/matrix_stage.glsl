@@ -10,11 +10,16 @@ const uint VALUE8 = VALUE_DIM / 8u;
 const uint KEY_ROW = DIM8 + PAD;
 const uint VALUE_ROW = VALUE8 + PAD;
 
-shared uvec4 key_tile[STAGES * KEY_TILE * KEY_ROW];
+const uint KEY_ROWS = STAGES * KEY_TILE * KEY_ROW;
+
+shared uvec4 key_tile[KEY_ROWS > PASSING ? KEY_ROWS : PASSING];
 shared uvec4 value_tile[STAGES * KEY_TILE * VALUE_ROW];
 
 const uint KEY_LOADS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
 const uint VALUE_LOADS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+
+// Nothing stands between memory and a tile that all rows see all keys of.
+const bool PLAIN = WIDE && TYPE_K == OPERAND && TYPE_V == OPERAND && CLAMP == 0u && KEY_TILE * DIM8 % gl_WorkGroupSize.x == 0u && KEY_TILE * VALUE8 % gl_WorkGroupSize.x == 0u;
 
 uvec4 keys_ahead[AHEAD ? KEY_LOADS : 1u];
 uvec4 values_ahead[AHEAD ? VALUE_LOADS : 1u];
@@ -65,11 +70,22 @@ void put(uint stage, bool masked, bool any) {
         [[unroll]] for (uint i = 0u; i < VALUE_LOADS; i++) {
             put_value(stage, i, values_ahead[i], masked);
         }
-    } else if (any) {
+    } else if (PLAIN && !masked) {
+        uint from = (k_base + uint(tile_first) * k_stride) >> 3, step = k_stride >> 3;
         [[unroll]] for (uint i = 0u; i < KEY_LOADS; i++) {
+            uint at = i * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+            key_tile[(stage * KEY_TILE + at / DIM8) * KEY_ROW + at % DIM8] = k_words4[from + at / DIM8 * step + at % DIM8];
+        }
+        from = (v_base + uint(tile_first) * v_stride) >> 3, step = v_stride >> 3;
+        [[unroll]] for (uint i = 0u; i < VALUE_LOADS; i++) {
+            uint at = i * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+            value_tile[(stage * KEY_TILE + at / VALUE8) * VALUE_ROW + at % VALUE8] = v_words4[from + at / VALUE8 * step + at % VALUE8];
+        }
+    } else if (any) {
+        [[dont_unroll]] for (uint i = 0u; i < KEY_LOADS; i++) {
             put_key(stage, i, load_key(tile_first, i));
         }
-        [[unroll]] for (uint i = 0u; i < VALUE_LOADS; i++) {
+        [[dont_unroll]] for (uint i = 0u; i < VALUE_LOADS; i++) {
             put_value(stage, i, load_value(tile_first, i), masked);
         }
     }
