@@ -335,7 +335,7 @@ func (b *Backend) pipeline(key pipelineKey) (*vk.Pipeline, error) {
 		for i := range bind {
 			bind[i] = vk.Binding{Buffer: b.dummy, Range: b.dummy.Size()}
 			if spec.Texels>>i&1 != 0 {
-				bind[i].Format = vk.TexelRGBA32F
+				bind[i].Format = texelFormat(spec.Name, vkattn.Float32)
 			}
 		}
 		steps := []func() error{
