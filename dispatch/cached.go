@@ -33,6 +33,8 @@ func paged(page int) uint32 {
 	switch {
 	case page == 0:
 		return 0
+	case page%keyTile == 0:
+		return keyTile
 	case page%4 == 0:
 		return 4
 	}
