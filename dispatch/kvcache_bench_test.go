@@ -10,8 +10,8 @@ import (
 	"github.com/vkattn/vkattn/dispatch"
 )
 
-// filled is a cache of one layer with n sequences of so many tokens, and device tensors for a step of one token each.
-func filled(b *testing.B, be *dispatch.Backend, op vkattn.Attention, page, shared, each int) (c vkattn.Cache, seqs []vkattn.CacheSeq, args vkattn.CacheArgs) {
+// filledCache is a cache of one layer with n sequences of so many tokens, and device tensors for a step of one token each.
+func filledCache(b *testing.B, be *dispatch.Backend, op vkattn.Attention, page, shared, each int) (c vkattn.Cache, seqs []vkattn.CacheSeq, args vkattn.CacheArgs) {
 	b.Helper()
 	const chunk = 1024
 	op.SeqQ = chunk
@@ -111,7 +111,7 @@ func BenchmarkKVCacheDecode(b *testing.B) {
 				b.Run(fmt.Sprintf("keys=%d/batch=%d/page=%d", keys, batch, page), func(b *testing.B) {
 					op := decodeOp
 					op.Batch = batch
-					c, seqs, args := filled(b, be, op, page, 0, keys)
+					c, seqs, args := filledCache(b, be, op, page, 0, keys)
 					token(b, c, seqs, args)
 					b.SetBytes(int64(batch) * int64(keys) * 8 * 128 * 2 * 4)
 					var device time.Duration
@@ -132,7 +132,7 @@ func BenchmarkKVCacheCascade(b *testing.B) {
 		b.Run(fmt.Sprintf("cascade=%v", cascade), func(b *testing.B) {
 			op := decodeOp
 			op.Batch = 32
-			c, seqs, args := filled(b, be, op, 16, 4096, 64)
+			c, seqs, args := filledCache(b, be, op, 16, 4096, 64)
 			args.Cascade = cascade
 			token(b, c, seqs, args)
 			for b.Loop() {
