@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/vkattn/vkattn"
@@ -34,7 +35,7 @@ func unit(t vkattn.Type) int {
 
 // appendSlice is the push constant block of cache_append.comp; a test compares the two by name and offset.
 type appendSlice struct {
-	Tokens, Units                         uint32
+	First, Tokens, Units                  uint32
 	HeadsQ, HeadsK, HeadsV                uint32
 	Dim, ValueDim                         uint32
 	Pairs, PairStep                       uint32
@@ -64,7 +65,7 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 	}
 	op := &c.spec.Op
 	keyRow, valueRow := c.rowBytes(op.TypeK, op.HeadDim)/4, c.rowBytes(op.TypeV, op.ValueDim)/4
-	p := appendSlice{Tokens: uint32(s.Step.Tokens), Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim), PairStep: 1, Rows: uint32(c.stride()),
+	p := appendSlice{Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim), PairStep: 1, Rows: uint32(c.stride()),
 		Units:  uint32(max(ceilDiv(op.HeadDim, unit(op.TypeK)), ceilDiv(op.ValueDim, unit(op.TypeV)))),
 		KeyRow: uint32(keyRow), KeyHead: uint32(c.stride() * keyRow), ValueRow: uint32(valueRow), ValueHead: uint32(c.stride() * valueRow)}
 	if c.page == 0 {
@@ -128,18 +129,53 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 		return q, err
 	}
 	b[bindEntries] = vk.Binding{Buffer: entries, Range: 4 * int64(len(s.entries))}
-	return q, s.enterHeads(r, layer, &p, b, queries, pools, limit, align)
+	return q, s.enterTokens(r, layer, p, b, queries, pools, limit, align, 0, s.Step.Tokens)
 }
 
-// enterHeads dispatches an append, so many heads at once as the device binds of the pools.
-func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, queries, pools int, limit, align int64) error {
+// span is where the row of a token may lie, among those of a pool's first head: anywhere, if the step is recorded for others.
+func (s *kvStep) span(token int) (lo, hi int) {
+	c := s.cache
+	row := int(s.entries[2*token+1])
+	switch {
+	case !s.recorded:
+		return row, row + 1
+	case c.page > 0:
+		return 0, c.stride()
+	}
+	first := c.first(int32(row / (c.stride() * c.heads)))
+	return first, first + c.stride()
+}
+
+// enterTokens dispatches an append of tokens [t0, t1), half of them at a time where their rows are further apart than the device binds.
+func (s *kvStep) enterTokens(r *run, layer int, p appendSlice, b []vk.Binding, queries, pools int, limit, align int64, t0, t1 int) error {
+	l := &s.cache.layers[layer]
+	lo, hi := s.span(t0)
+	for t := t0 + 1; t < t1; t++ {
+		a, z := s.span(t)
+		lo, hi = min(lo, a), max(hi, z)
+	}
+	for _, pool := range []*vkattn.Tensor{&l.k, &l.v} {
+		if from, to := s.cache.window(pool, lo, hi, 0, 1, align); pools > 0 && to-from > limit && t1-t0 > 1 {
+			middle := (t0 + t1) / 2
+			if err := s.enterTokens(r, layer, p, slices.Clone(b), queries, pools, limit, align, t0, middle); err != nil {
+				return err
+			}
+			return s.enterTokens(r, layer, p, slices.Clone(b), queries, pools, limit, align, middle, t1)
+		}
+	}
+	p.First, p.Tokens = uint32(t0), uint32(t1-t0)
+	return s.enterHeads(r, layer, &p, b, queries, pools, limit, align, lo, hi)
+}
+
+// enterHeads dispatches an append to rows [lo, hi), so many heads at once as the device binds of the pools.
+func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, queries, pools int, limit, align int64, lo, hi int) error {
 	c := s.cache
 	op := &c.spec.Op
 	k, v := &c.layers[layer].k, &c.layers[layer].v
-	lo, hi := s.lo, s.hi
-	x := ceilDiv(s.Step.Tokens*int(p.Units), appendLanes)
+	tokens := int(p.Tokens)
+	x := ceilDiv(tokens*int(p.Units), appendLanes)
 	if most := int(r.be.caps.Limits.MaxComputeWorkGroupCount[0]); x > most {
-		return fmt.Errorf("dispatch: %d tokens of %d units are more than one dispatch takes: %w", s.Step.Tokens, p.Units, vkattn.ErrUnsupported)
+		return fmt.Errorf("dispatch: %d tokens of %d units are more than one dispatch takes: %w", tokens, p.Units, vkattn.ErrUnsupported)
 	}
 	for head := 0; head < max(pools, 1); {
 		n := pools - head
@@ -171,7 +207,7 @@ func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, q
 				*w.base = uint32((int64(head*c.stride())*rowBytes(w.t) - a) / 4)
 			}
 		}
-		cost := 16 * float64(s.Step.Tokens) * float64(p.Units) * float64(slice.HeadsQ+slice.HeadsK+slice.HeadsV)
+		cost := 16 * float64(tokens) * float64(p.Units) * float64(slice.HeadsQ+slice.HeadsK+slice.HeadsV)
 		if err := r.dispatch(c.append, b, bytesOf(&slice), x, int(slice.HeadsQ+slice.HeadsK+slice.HeadsV), 1, cost, r.be.budgetFLOPs()); err != nil {
 			return err
 		}

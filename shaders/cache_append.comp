@@ -20,7 +20,7 @@ layout(constant_id = 2) const uint VALUE_TYPE = 0u;
 #include "lib/types.glsl"
 
 layout(push_constant) uniform Slice {
-    uint tokens;            // 0: nothing to do
+    uint first, tokens;     // of the step, in this dispatch; no tokens: nothing to do
     uint units;             // invocations of a token
     uint heads_q, heads_k, heads_v;     // of this dispatch
     uint dim, value_dim;
@@ -147,6 +147,7 @@ void main() {
         return;
     }
     uint token = index / slice.units, unit = index - token * slice.units, head = gl_WorkGroupID.y;
+    token += slice.first;
     uvec2 entry = entries[token];
     uint position = min(entry.x, max(slice.positions, 1u) - 1u), row = min(entry.y, slice.rows - 1u);
     if (head < slice.heads_q) {
