@@ -141,3 +141,94 @@ func BenchmarkKVCacheCascade(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkKVCacheToken is what a token through 32 layers takes when its sequence is short: layer by layer, recorded to one batch, and
+// recorded once for all tokens. host-us is the part that the device does not work.
+func BenchmarkKVCacheToken(b *testing.B) {
+	be := open(b, dispatch.Config{})
+	op := decodeOp
+	op.Batch, op.SeqQ, op.SeqK = 1, 1, 1<<14
+	spec := vkattn.CacheSpec{Op: op, Layers: 32, Page: 16, Pages: 64}
+	for _, how := range []string{"layer by layer", "one batch", "recorded once"} {
+		b.Run(how, func(b *testing.B) {
+			c, err := be.NewCache(b.Context(), spec)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			s, err := c.Add()
+			if err != nil {
+				b.Fatal(err)
+			}
+			tensor := func(heads int) vkattn.Tensor {
+				t, err := be.NewTensor(vkattn.Float32, [4]int{1, heads, 1, 128})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { t.Mem.Close() })
+				return t
+			}
+			all := make([]vkattn.CacheArgs, spec.Layers)
+			for i := range all {
+				all[i] = vkattn.CacheArgs{Q: tensor(32), K: tensor(8), V: tensor(8), Out: tensor(32)}
+			}
+			decoder, err := c.(*dispatch.KVCache).NewDecoder(all)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer decoder.Close()
+			run := func() (device time.Duration) {
+				if c.Len(s) == 100 {
+					if err := c.Truncate(s, 40); err != nil {
+						b.Fatal(err)
+					}
+				}
+				step, err := c.Step(b.Context(), []vkattn.CacheTokens{{Seq: s, N: 1}})
+				if err != nil {
+					b.Fatal(err)
+				}
+				switch how {
+				case "layer by layer":
+					for layer, args := range all {
+						r, err := step.Run(b.Context(), layer, args)
+						if err != nil {
+							b.Fatal(err)
+						}
+						device += r.DeviceTime
+					}
+				case "one batch":
+					batch := be.NewBatch()
+					for layer, args := range all {
+						if err := step.Record(batch, layer, args); err != nil {
+							b.Fatal(err)
+						}
+					}
+					p, err := batch.Submit(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					r, err := p.Wait(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					device = r.DeviceTime
+				default:
+					r, err := decoder.Run(b.Context(), step)
+					if err != nil {
+						b.Fatal(err)
+					}
+					device = r.DeviceTime
+				}
+				return device
+			}
+			for range 50 {
+				run()
+			}
+			var device time.Duration
+			for b.Loop() {
+				device += run()
+			}
+			b.ReportMetric(float64(b.Elapsed()-device)/float64(b.N)/1e3, "host-us/op")
+		})
+	}
+}
