@@ -67,12 +67,34 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 		return nil, err
 	}
 	defer b.active.Done()
+	op := spec.Canonical().Op
+	if _, err := b.planner.choose(&b.caps, op, "", b.disabled); err != nil {
+		return nil, err
+	}
+	if !b.config.SkipSelfTest {
+		t := cacheTest{key: op.TypeK, value: op.TypeV, page: spec.Page}
+		passed, err := b.admit(ctx, t)
+		if err != nil {
+			return nil, wrap(err)
+		}
+		if _, _, name := t.rung(); !passed {
+			return nil, b.refuseCache(op, "%s", b.disabledFor(vkattn.Rope{})[name])
+		}
+	}
+	return b.newCache(ctx, spec)
+}
+
+// newCache is NewCache without the test of its kernels.
+func (b *Backend) newCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.Cache, error) {
 	c := &KVCache{be: b, spec: spec.Canonical(), page: spec.Page, book: pages.New(spec), plans: map[planKey]*choice{}}
 	op := &c.spec.Op
 	c.heads = max(op.HeadsK, op.HeadsV)
 	headBytes := uint64(c.spec.Rows()) * uint64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
 	if limit := b.caps.Limits.MaxStorageBufferRange; c.page > 0 && headBytes > limit {
 		return nil, c.refuse("the pages of one head in one layer take %d bytes, the device binds %d at once", headBytes, limit)
+	}
+	if why, off := b.disabled[appendVariant]; off {
+		return nil, c.refuse("%s", why)
 	}
 	if op.TypeQ != vkattn.Float32 {
 		return nil, c.refuse("TypeQ is %s, tokens enter a cache as f32", op.TypeQ)
@@ -96,7 +118,11 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 }
 
 func (c *KVCache) refuse(format string, args ...any) error {
-	return &vkattn.UnsupportedError{Op: "cache of " + c.spec.Op.String(), Backend: "vulkan on " + c.be.caps.Name,
+	return c.be.refuseCache(c.spec.Op, format, args...)
+}
+
+func (b *Backend) refuseCache(op vkattn.Attention, format string, args ...any) error {
+	return &vkattn.UnsupportedError{Op: "cache of " + op.String(), Backend: "vulkan on " + b.caps.Name,
 		Reasons: []vkattn.Refusal{{Kernel: appendVariant, Reason: fmt.Sprintf(format, args...)}}}
 }
 

@@ -113,12 +113,18 @@ func BenchmarkKVCacheDecode(b *testing.B) {
 					op.Batch = batch
 					c, seqs, args := filledCache(b, be, op, page, 0, keys)
 					token(b, c, seqs, args)
-					b.SetBytes(int64(batch) * int64(keys) * 8 * 128 * 2 * 4)
+					roofs, err := be.Roofs(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					bytes := int64(batch) * int64(keys) * 8 * 128 * 2 * 4
+					b.SetBytes(bytes)
 					var device time.Duration
 					for b.Loop() {
 						device += token(b, c, seqs, args).DeviceTime
 					}
 					b.ReportMetric(float64(b.Elapsed()-device)/float64(b.N)/1e3, "host-us/op")
+					b.ReportMetric(100*float64(bytes)*float64(b.N)/device.Seconds()/(1e9*roofs.ReadGBps), "%roof")
 				})
 			}
 		}
