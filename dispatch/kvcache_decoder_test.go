@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
@@ -95,7 +96,7 @@ func (d *decoding) out(t *testing.T) (rows [][]float32) {
 // TestKVDecoder: the same commands, submitted again with other lengths and tables, give what a step that is recorded for itself gives,
 // bit for bit where the parts have a fixed size.
 func TestKVDecoder(t *testing.T) {
-	b := open(t, dispatch.Config{})
+	b := open(t, dispatch.Config{Budget: time.Minute}) // one submit on any device
 	for _, c := range []struct{ page, split, window int }{{0, 0, 0}, {0, 64, 0}, {4, 64, 0}, {16, 0, 0}, {16, 64, 40}, {0, 64, 40}} {
 		spec := bitsSpec(c.page)
 		spec.Layers, spec.SplitKeys, spec.Op.SeqK = 2, c.split, 700
