@@ -160,6 +160,9 @@ func (ch *choice) run(r *run, c *call) error {
 	}
 	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
 	s.params.RelativeReach = int32(c.args.Relative.Shape[3] / 2)
+	if err := r.descale(op, &c.args, s); err != nil {
+		return err
+	}
 	s.params.Dim, s.params.ValueDim = uint32(l.q.n), uint32(l.out.n)
 	setStrides(&s.params, l)
 	if op.With.Has(vkattn.WithBlocks) {
@@ -218,7 +221,7 @@ func keyBindings(key kernelKey, l *layout, b []vk.Binding) {
 		return
 	}
 	for i, v := range map[int]*view{bindK: &l.k, bindV: &l.v} {
-		b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), texelFormat(v.typ)
+		b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), texelFormat(key.Variant, v.typ)
 	}
 }
 
@@ -240,7 +243,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 		key = key.scalar(typesOf(l.op))
 	}
 	if key.texels() {
-		l.texels(&r.be.caps.Limits)
+		l.texels(key.Variant, &r.be.caps.Limits)
 	}
 	pipeline, err := r.be.pipeline(key)
 	if err != nil {

@@ -29,6 +29,7 @@ type kernelKey struct {
 	Whole         bool   // a row group is a whole subgroup
 	Paged         uint32 // PAGED of lib/keys.glsl
 	Types         types
+	Descale       uint32 // DESCALE of lib/descale.glsl
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -39,7 +40,7 @@ func (k kernelKey) spec() []vk.SpecConstant {
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
 		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: b2u(k.Whole)},
 		{ID: 8, Value: k.Paged},
-		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)},
+		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)}, {ID: 13, Value: k.Descale},
 	}
 }
 
@@ -91,7 +92,7 @@ func (c *choice) tile() string {
 }
 
 // texels reports whether k and v are read through uniform texel buffers.
-func (k kernelKey) texels() bool { return k.Variant == texelVariant }
+func (k kernelKey) texels() bool { return k.Variant == texelVariant || k.Variant == codesVariant }
 
 // scalar is the key for tensors of these types whose rows cannot be read four elements at a time.
 func (k kernelKey) scalar(t types) kernelKey {
@@ -102,19 +103,22 @@ func (k kernelKey) scalar(t types) kernelKey {
 	return k
 }
 
-// texelVariant is the build of the subgroup rung for drivers to which a storage buffer access is dear:
+// texelVariant and codesVariant are the builds of the subgroup rung for drivers to which a storage buffer access is dear:
 // software drivers spend several times the arithmetic on it (Mesa 22.3's llvmpipe: 660 cycles for a vec4
-// of 8 lanes against 27 through a texel buffer, the current one 72 against 40).
-const texelVariant = "flash_texels"
+// of 8 lanes against 27 through a texel buffer, the current one 72 against 40). The first reads numbers, the second bits.
+const (
+	texelVariant = "flash_texels"
+	codesVariant = "flash_codes"
+)
 
 // texelBuild reports whether a rung takes such a build, for keys and values of these types.
-func texelBuild(caps *vk.Caps, path string, disabled map[string]string, types ...vkattn.Type) bool {
+func texelBuild(caps *vk.Caps, path, variant string, disabled map[string]string, types ...vkattn.Type) bool {
 	_, off := disabled["texels"]
 	if path != "subgroup" || off || caps.DeviceType != "cpu" {
 		return false
 	}
 	for _, t := range types {
-		if f := texelFormat(t); f == vk.TexelNone || !slices.Contains(caps.TexelFormats, f.String()) {
+		if f := texelFormat(variant, t); f == vk.TexelNone || !slices.Contains(caps.TexelFormats, f.String()) {
 			return false
 		}
 	}
@@ -158,8 +162,10 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 			continue
 		}
 		variant := r.variant
-		if texelBuild(caps, r.path, disabled, op.TypeK, op.TypeV) {
-			variant = texelVariant
+		for _, build := range []string{codesVariant, texelVariant} {
+			if texelBuild(caps, r.path, build, disabled, op.TypeK, op.TypeV) {
+				variant = build
+			}
 		}
 		key, pack, shared, why := p.fitFlash(caps, op, r.path, variant)
 		if why != "" {
@@ -237,7 +243,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	software := caps.DeviceType == "cpu"
 	sg := caps.Subgroup
-	key = kernelKey{Variant: variant, Vector: true, Extras: extrasOf(op), Types: typesOf(op).read(variant)}
+	key = kernelKey{Variant: variant, Vector: true, Extras: extrasOf(op), Types: typesOf(op).read(variant), Descale: descaleOf(op)}
 
 	few := p.few(op)
 	tuned, isTuned := p.tiles[tileClass(path, d, dv, few)]

@@ -122,9 +122,10 @@ func newLayout(g *geometry, limits *vk.Limits) *layout {
 	return &layout{geometry: g, share: 1, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 }
 
-// texels tightens the limits to those of texel buffers of four numbers, which k and v are bound as.
-func (l *layout) texels(limits *vk.Limits) {
-	l.keyLimit = min(l.limit, int64(limits.MaxTexelBufferElements)*int64(4*min(l.k.typ.Size(), l.v.typ.Size())))
+// texels tightens the limits to those of texel buffers, which a build of the kernel binds k and v as.
+func (l *layout) texels(variant string, limits *vk.Limits) {
+	bytes := min(texelFormat(variant, l.k.typ).Bytes(), texelFormat(variant, l.v.typ).Bytes())
+	l.keyLimit = min(l.limit, bytes*int64(limits.MaxTexelBufferElements))
 	l.align = max(l.align, int64(limits.MinTexelBufferOffsetAlignment))
 }
 

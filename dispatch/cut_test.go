@@ -57,7 +57,7 @@ func randomCut(rng *rand.Rand) *cutter {
 	l.allKeys = rng.IntN(4) == 0
 	if rng.IntN(3) == 0 {
 		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
-		l.texels(&limits)
+		l.texels(texelVariant, &limits)
 	}
 	n := len(seqs)
 	rowsQ, rowsK := op.SeqQ, op.SeqK

@@ -52,7 +52,7 @@ func TestShaderInterfaces(t *testing.T) {
 		t.Errorf("pushBytes is %d, sliceParams has %d", pushBytes, unsafe.Sizeof(sliceParams{}))
 	}
 	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "EXTRAS": 6, "WHOLE": 7, "PAGED": 8,
-		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12}
+		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DESCALE": 13}
 	linear := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "READS": 4, "VECTOR": 5, "DELTA": 6, "CHANNEL": 7, "NORM": 8, "MAPPING": 9, "WHOLE": 10}
 	m, err := shaders.Load(linearChunk)
 	if err != nil {

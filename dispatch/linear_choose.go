@@ -193,7 +193,7 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 			continue
 		}
 		variant := r.variant
-		if texelBuild(caps, r.path, disabled, vkattn.Float32) {
+		if texelBuild(caps, r.path, texelVariant, disabled, vkattn.Float32) {
 			variant = linearTexels
 		}
 		key, shared, why := p.fitLinear(caps, c, r.path, variant)

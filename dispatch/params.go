@@ -40,7 +40,13 @@ type params struct {
 	ItemList, JoinedList                  uint32
 	PageList, PageStride                  uint32
 	PageTokens, PageCount                 uint32
-	TreeList                              uint32
+	DescaleBlock                          uint32
+
+	DescaleQList, DescaleQBatch, DescaleQBlocks uint32
+	DescaleKList, DescaleKBatch, DescaleKBlocks uint32
+	DescaleVList, DescaleVBatch, DescaleVBlocks uint32
+
+	TreeList uint32
 }
 
 // sliceParams is the push constant block of shaders/lib/slice.glsl.

@@ -244,8 +244,7 @@ func TestRefusals(t *testing.T) {
 		"few invocations":   func(c *vk.Caps, _ *vkattn.Attention) { c.Limits.MaxComputeWorkGroupInvocations = 1 },
 		"head size":         func(_ *vk.Caps, op *vkattn.Attention) { op.HeadDim = maxHeadDim + 1 },
 		"value size":        func(_ *vk.Caps, op *vkattn.Attention) { op.ValueDim = maxHeadDim + 1 },
-		"8 bits":            func(_ *vk.Caps, op *vkattn.Attention) { op.TypeK = vkattn.F8E4M3 },
-		"8 bits out":        func(_ *vk.Caps, op *vkattn.Attention) { op.TypeOut = vkattn.F8E5M2 },
+		"blocks out":        func(_ *vk.Caps, op *vkattn.Attention) { op.TypeOut = vkattn.Q8_0 },
 	} {
 		c, op := good.Clone(), op
 		change(&c, &op)

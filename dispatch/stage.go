@@ -48,7 +48,8 @@ func (c *call) tensors() []namedTensor {
 	all := []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}, {"Bias", &a.Bias},
 		{"Mask", &a.Mask}, {"Tree", &a.Tree}, {"Slopes", &a.Slopes}, {"SinkLogits", &a.SinkLogits}, {"Relative", &a.Relative},
 		{"Decay", &a.Decay}, {"Beta", &a.Beta}, {"Projection", &a.Projection}, {"StateIn", &a.StateIn}, {"StateOut", &a.StateOut},
-		{"Cos", &a.Cos}, {"Sin", &a.Sin}, {"Gates", &a.Gates}}
+		{"Cos", &a.Cos}, {"Sin", &a.Sin}, {"Gates", &a.Gates},
+		{"DescaleQ", &a.DescaleQ}, {"DescaleK", &a.DescaleK}, {"DescaleV", &a.DescaleV}}
 	for i := range a.Parts {
 		all = append(all, namedTensor{fmt.Sprintf("Parts[%d].Out", i), &a.Parts[i].Out}, namedTensor{fmt.Sprintf("Parts[%d].LSE", i), &a.Parts[i].LSE})
 	}

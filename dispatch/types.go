@@ -32,8 +32,8 @@ func (t types) refused(kernel string) string {
 		switch {
 		case kernel == "standard" && x != vkattn.Float32:
 			return fmt.Sprintf("%s is %s, the unfused baseline reads and writes f32", typeNames[i], x)
-		case x != vkattn.Float32 && x != vkattn.Float16 && x != vkattn.BFloat16:
-			return fmt.Sprintf("%s is %s, the kernels read and write f32, f16 and bf16", typeNames[i], x)
+		case x.Size() == 0 && i == len(typeNames)-1:
+			return fmt.Sprintf("%s is %s, the kernels write float types", typeNames[i], x)
 		}
 	}
 	return ""
@@ -47,13 +47,82 @@ func (t types) read(variant string) types {
 	return t
 }
 
-// texelFormat reads four elements of a type as numbers, TexelNone where no format does.
-func texelFormat(t vkattn.Type) vk.TexelFormat {
-	switch t {
-	case vkattn.Float32:
+// texelFormat is how a build reads a type through a texel buffer, TexelNone where it cannot.
+func texelFormat(variant string, t vkattn.Type) vk.TexelFormat {
+	switch {
+	case variant == texelVariant && t == vkattn.Float32:
 		return vk.TexelRGBA32F
-	case vkattn.Float16:
+	case variant == texelVariant && t == vkattn.Float16:
 		return vk.TexelRGBA16F
+	case variant == texelVariant:
+		return vk.TexelNone
+	case t == vkattn.Float32:
+		return vk.TexelRGBA32U
+	case t.Size() == 2:
+		return vk.TexelRG32U
 	}
-	return vk.TexelNone
+	return vk.TexelR32U
+}
+
+// descaleOf is DESCALE of lib/descale.glsl.
+func descaleOf(op vkattn.Attention) uint32 {
+	switch {
+	case op.With&(vkattn.WithDescaleQ|vkattn.WithDescaleK|vkattn.WithDescaleV) == 0:
+		return 0
+	case op.DescaleBlock == 0:
+		return 1
+	}
+	return 2
+}
+
+// descale lays out the factors of a call; those that are not given are 1.
+func (r *run) descale(op vkattn.Attention, a *vkattn.Args, s *sections) error {
+	if descaleOf(op) == 0 {
+		return nil
+	}
+	p := &s.params
+	p.DescaleBlock = uint32(max(op.DescaleBlock, 1))
+	for i, x := range []struct {
+		t      vkattn.Tensor
+		heads  int
+		blocks *uint32
+	}{{a.DescaleQ, op.HeadsQ, &p.DescaleQBlocks}, {a.DescaleK, op.HeadsK, &p.DescaleKBlocks}, {a.DescaleV, op.HeadsV, &p.DescaleVBlocks}} {
+		f, blocks, err := r.factors(x.t, x.heads)
+		if err != nil {
+			return err
+		}
+		s.descale[i], *x.blocks = f, uint32(blocks)
+	}
+	return nil
+}
+
+// factors reads the descale factors of so many heads, and of how many blocks of tokens they are.
+func (r *run) factors(t vkattn.Tensor, heads int) (perHead, int, error) {
+	if t.Len() == 0 { // not given, or of no tokens
+		one := make([]float32, heads)
+		for i := range one {
+			one[i] = 1
+		}
+		return perHead{values: one}, 1, nil
+	}
+	t, err := r.hostCopy(t)
+	if err != nil {
+		return perHead{}, 0, err
+	}
+	batch, blocks := t.Shape[0], t.Shape[2]
+	if t.Stride[0] == 0 {
+		batch = 1
+	}
+	f, data := perHead{}, t.Mem.(*vkattn.Host).Float32s()
+	if batch > 1 {
+		f.batchStride = heads * blocks
+	}
+	for b := range batch {
+		for h := range heads {
+			for n := range blocks {
+				f.values = append(f.values, data[t.Index(b, min(h, t.Shape[1]-1), n, 0)])
+			}
+		}
+	}
+	return f, blocks, nil
 }

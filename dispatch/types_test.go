@@ -4,23 +4,45 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
+	"github.com/vkattn/vkattn/vk"
 )
+
+// someTypes are the cases of types with head sizes up to 64, and one of each kernel of larger ones: compiling is what takes
+// the time.
+var someTypes = regexp.MustCompile(`_d(64|64-48)$|f16/softcap|q8_0-q4_0-f16/blocks|f32-q8_0-q8_0-f32/mask|f16-q8_0-q8_0-f16/no-keys`)
+
+// fewTypes are some of them.
+var fewTypes = regexp.MustCompile(`/(f16|f32-q8_0-q8_0-f32|f8_e4m3-f8_e4m3-f8_e4m3-bf16)/.*_d(64|64-48)$`)
 
 // TestTypes runs the conformance suite of types: a sample, or all of it with VKATTN_FULL=1.
 func TestTypes(t *testing.T) {
-	b := open(t, dispatch.Config{CacheDir: "off"})
-	attntest.RunTypes(t, b, attntest.Options{Sample: !full})
-	t.Logf("%d pipelines", b.PipelinesCreated())
+	for name, cfg := range map[string]dispatch.Config{"default": {}, "plain": {Disable: []string{"subgroup"}}, "storage": {Disable: []string{"texels"}}} {
+		t.Run(name, func(t *testing.T) {
+			o := attntest.Options{RequireAll: true}
+			if !full {
+				o.Sample, o.Filter = true, someTypes
+				if testing.Short() || name != "default" {
+					o.Filter = fewTypes
+				}
+			}
+			cfg.CacheDir = "off"
+			b := open(t, cfg)
+			attntest.RunTypes(t, b, o)
+			t.Logf("%d pipelines", b.PipelinesCreated())
+		})
+	}
 }
 
 // floatTypes are the types that the kernels also write.
-var floatTypes = []vkattn.Type{vkattn.Float16, vkattn.BFloat16}
+var floatTypes = []vkattn.Type{vkattn.Float16, vkattn.BFloat16, vkattn.F8E4M3, vkattn.F8E5M2}
 
 // codesOf is all codes of a float type and their values.
 func codesOf(t *testing.T, typ vkattn.Type) (codes []byte, values []float32) {
@@ -48,9 +70,9 @@ func rowsOf(typ vkattn.Type, raw []byte) vkattn.Tensor {
 func TestEveryCode(t *testing.T) {
 	for name, disable := range map[string][]string{"default": nil, "storage": {"texels"}, "plain": {"subgroup"}} {
 		b := open(t, dispatch.Config{CacheDir: "off", SkipSelfTest: true, Disable: disable})
-		for _, typ := range floatTypes {
-			if name == "storage" && typ != vkattn.Float16 {
-				continue // as by default
+		for i, typ := range floatTypes {
+			if !full && i%2 == 1 && name == "storage" {
+				continue // decodes as by default and as plain
 			}
 			t.Run(fmt.Sprintf("%s/%s", typ, name), func(t *testing.T) {
 				codes, values := codesOf(t, typ)
@@ -161,6 +183,9 @@ func TestUnalignedTypes(t *testing.T) {
 		b := open(t, cfg)
 		rng := rand.New(rand.NewPCG(11, 0))
 		for i, typ := range floatTypes {
+			if !full && i%2 == 1 && name != "default" {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%s", typ, name), func(t *testing.T) {
 				op := vkattn.Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 40, SeqK: 130, HeadDim: 29, ValueDim: 21, Causal: true,
 					TypeQ: typ, TypeK: floatTypes[(i+1)%len(floatTypes)], TypeV: typ, TypeOut: typ}
@@ -196,9 +221,10 @@ func TestUnalignedTypes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				step := map[vkattn.Type]float64{vkattn.Float16: 0x1p-11, vkattn.BFloat16: 0x1p-8}[typ]
+				step := map[vkattn.Type]float64{vkattn.Float16: 0x1p-11, vkattn.BFloat16: 0x1p-8, vkattn.F8E4M3: 0x1p-4, vkattn.F8E5M2: 0x1p-3}[typ]
+				smallest := map[vkattn.Type]float64{vkattn.F8E4M3: 0x1p-10, vkattn.F8E5M2: 0x1p-17}[typ]
 				for n, got := range want.Mem.(*vkattn.Host).Float32s() {
-					if x := oracle.Out[n]; !(math.Abs(float64(got)-x) <= 1e-5+1.001*step*math.Abs(x)) {
+					if x := oracle.Out[n]; !(math.Abs(float64(got)-x) <= 1e-5+smallest+1.001*step*math.Abs(x)) {
 						t.Fatalf("element %d is %v, want %v", n, got, x)
 					}
 				}
@@ -235,4 +261,55 @@ func filled(typ vkattn.Type, n int) vkattn.Tensor {
 		raw[i] = 0xFF
 	}
 	return vkattn.BHSD(vkattn.Bytes(raw), 1, 1, 1, n).As(typ)
+}
+
+// inTypes is a call in host memory with its tensors in the op's types.
+func inTypes(t *testing.T, op vkattn.Attention, a vkattn.Args) vkattn.Args {
+	t.Helper()
+	for _, x := range []struct {
+		t   *vkattn.Tensor
+		typ vkattn.Type
+	}{{&a.Q, op.TypeQ}, {&a.K, op.TypeK}, {&a.V, op.TypeV}, {&a.Out, op.TypeOut}} {
+		var err error
+		if *x.t, err = x.t.To(x.typ); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// TestTypesInWindows: a device that binds little sees tensors of narrow types through windows, which start at whole blocks,
+// and gives the same bits.
+func TestTypesInWindows(t *testing.T) {
+	whole, narrow := open(t, lowered(nil)), open(t, lowered(func(c *vk.Caps) {
+		c.Limits.MaxStorageBufferRange, c.Limits.MinStorageBufferOffsetAlignment = 48<<10, 256
+		c.Limits.MaxTexelBufferElements, c.Limits.MinTexelBufferOffsetAlignment = 1<<13, 64
+	}))
+	for _, types := range [][4]vkattn.Type{
+		{vkattn.Float32, vkattn.Q8_0, vkattn.Q4_0, vkattn.Float32},
+		{vkattn.Float16, vkattn.F8E4M3, vkattn.BFloat16, vkattn.Float16},
+	} {
+		op := vkattn.Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 12, SeqK: 3000, HeadDim: 64, Causal: true, With: vkattn.WithLSE,
+			TypeQ: types[0], TypeK: types[1], TypeV: types[2], TypeOut: types[3]}
+		t.Run(op.String(), func(t *testing.T) {
+			c := namedCall{op: op, layout: "bshd"}
+			args := inTypes(t, op, c.args(3))
+			w := run(t, whole, op, args)
+			want, lse := slices.Clone(args.Out.Mem.(*vkattn.Host).Bytes()), slices.Clone(args.LSE.Mem.(*vkattn.Host).Bytes())
+			if op.TypeOut == vkattn.Float32 {
+				checkRows(t, op, &args, 4)
+			}
+			clear(args.Out.Mem.(*vkattn.Host).Bytes())
+			r := run(t, narrow, op, args)
+			if r.Splits != w.Splits {
+				t.Skipf("%d splits instead of %d: other bits", r.Splits, w.Splits)
+			}
+			if r.Slices <= w.Slices {
+				t.Errorf("%d slices: no window was needed", r.Slices)
+			}
+			if !slices.Equal(args.Out.Mem.(*vkattn.Host).Bytes(), want) || !slices.Equal(args.LSE.Mem.(*vkattn.Host).Bytes(), lse) {
+				t.Error("other bits")
+			}
+		})
+	}
 }

@@ -25,7 +25,8 @@ type sections struct {
 	params        params // but for the lists
 	slopes, sinks perHead
 	relative      perHead
-	mask          *cutMask // nil: no block mask
+	descale       [3]perHead // of q, k and v
+	mask          *cutMask   // nil: no block mask
 }
 
 // perHead is [B or 1, Hq] numbers, or rows of numbers.
@@ -56,7 +57,9 @@ func (s *sections) next(a int, further int64) (section, error) {
 		list, batch *uint32
 		words       []uint32
 	}{{s.slopes, &p.SlopeList, &p.SlopeBatch, nil}, {s.sinks, &p.SinkList, &p.SinkBatch, nil},
-		{s.relative, &p.RelativeList, &p.RelativeBatch, nil}}
+		{s.relative, &p.RelativeList, &p.RelativeBatch, nil},
+		{s.descale[0], &p.DescaleQList, &p.DescaleQBatch, nil}, {s.descale[1], &p.DescaleKList, &p.DescaleKBatch, nil},
+		{s.descale[2], &p.DescaleVList, &p.DescaleVBatch, nil}}
 	used := len(sec.words)
 	perSequence := sequenceWords + s.cached.words()
 	for i := range vectors {

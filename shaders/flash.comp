@@ -52,6 +52,7 @@ const bool CHOICES = EXTRAS >= 3u;
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
 #include "lib/keys.glsl"
+#include "lib/descale.glsl"
 #include "lib/mask.glsl"
 #include "lib/blocks.glsl"
 #include "lib/exchange.glsl"
@@ -80,8 +81,15 @@ void load_query(RowTile tile, int row) {
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         Row at = find_row(tile, clamp(row + int(r), row_first, row_end - 1));
         uint base = slice.q_base + tile.seq.batch * q_batch + at.head * q_head + (tile.seq.q0 + at.i) * q_row;
+        float factor = 1.0;
+        if (DESCALE != 0u) {
+            factor = descale(query_factors(tile.seq, at.head), descale_q_blocks, at.i) * (DESCALE == 1u ? key_factor(0u) : 1.0);
+        }
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
             query[r * DIM4 + x] = inside(load_q(base, slice_dim(x), query_dim), slice_dim(x), query_dim);
+            if (DESCALE != 0u) {
+                query[r * DIM4 + x] *= factor;
+            }
         }
     }
 }
@@ -117,8 +125,12 @@ void add_values(uint base, int j, int first, int last) {
     vec4 values[KEYS * VALUE4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
         uint row = base + key_row(c, j, first, last) * v_stride;
+        float factor = DESCALE == 2u ? value_factor(uint(clamp(j + int(c), first, last))) : 1.0;
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
             vec4 value = load_v(row, slice_dim(x), out_dim);
+            if (DESCALE == 2u) {
+                value *= factor;
+            }
             // A key that nobody here sees may hold anything, NaN included.
             values[c * VALUE4 + x] = (seen >> c & 1u) != 0u ? value : vec4(0.0);
         }
@@ -206,6 +218,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
     }
     settle();
     publish(0u);
+    float factor_of_values = DESCALE == 1u ? value_factor(0u) : 1.0;
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         float f = decay_of(r);
         if (computes(row + int(r))) {
@@ -214,6 +227,9 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
                                 : slice.out_base + tile.seq.batch * out_batch + at.head * out_head + (tile.seq.q0 + at.i) * out_row;
             [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
                 vec4 result = accumulator[r * VALUE4 + x] * f;
+                if (DESCALE == 1u) {
+                    result *= factor_of_values;
+                }
                 if (partial || TYPE_OUT == TYPE_FLOAT32) {
                     store_floats(base, slice_dim(x), value_dim, result);
                 } else {
@@ -257,6 +273,7 @@ void main() {
     uint masks = flags, mask_stride = mask_key, bias_stride = bias_key;
     row_first = max(tile.row, slice.row_first);
     row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
+    find_factors(seq, tile.head);
     load_query(tile, row);
 
     int part_key = int(part) * slice.part_keys;
@@ -355,6 +372,9 @@ void main() {
                 float score_of[KEYS];
                 [[unroll]] for (uint c = 0u; c < KEYS; c++) {
                     score_of[c] = scores[o * KEYS + c] * factor;
+                    if (DESCALE == 2u) {
+                        score_of[c] *= key_factor(uint(clamp(j + int(c), key_first, key_end - 1)));
+                    }
                     if (SCORES) {
                         score_of[c] = score(score_of[c], slope[o], position[o], j + int(c));
                         uint key = uint(clamp(j + int(c), key_first, key_end - 1));

@@ -25,6 +25,8 @@ var variants = []Variant{
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle"}},
 	{Name: "flash_texels", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEXELS=1"},
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
+	{Name: "flash_codes", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEXELS=2"},
+		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
 	{Name: "flash_plain", Source: "flash.comp", Defines: []string{"SUBGROUP=0"}},
 	{Name: "linear_recurrent_subgroup", Source: "linear_recurrent.comp", Defines: []string{"SUBGROUP=1"},
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle"}},

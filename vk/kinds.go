@@ -64,6 +64,7 @@ const (
 	TexelRGBA32U             // "rgba32u"
 	TexelRGBA8S              // "rgba8s": signed integers
 	TexelRGBA8U              // "rgba8u": unsigned integers
+	TexelRG32U               // "rg32u"
 )
 
 // texelFormats gives the name, the VkFormat and the bytes of an element.
@@ -80,6 +81,7 @@ var texelFormats = [...]struct {
 	TexelRGBA32U: {"rgba32u", 107, 16},
 	TexelRGBA8S:  {"rgba8s", 42, 4},
 	TexelRGBA8U:  {"rgba8u", 41, 4},
+	TexelRG32U:   {"rg32u", 101, 8},
 }
 
 // String is the name in Caps.TexelFormats, or "none".
@@ -91,6 +93,14 @@ func (f TexelFormat) String() string {
 		return texelFormats[f].name
 	}
 	return fmt.Sprintf("TexelFormat(%d)", uint8(f))
+}
+
+// Bytes is the size of an element, or 0 for TexelNone.
+func (f TexelFormat) Bytes() int64 {
+	if int(f) < len(texelFormats) {
+		return texelFormats[f].bytes
+	}
+	return 0
 }
 
 // Binding is the window of a buffer that a kernel sees at one binding of set 0.

@@ -40,6 +40,10 @@ layout(std140, set = 0, binding = 8) uniform Params {
     uint item_list, joined_list;        // of PHASE_ITEMS
     uint page_list, page_stride;        // the page tables, and words from that of a sequence to the next
     uint page_tokens, page_count;       // tokens of a page, and pages there are
+    uint descale_block;                 // tokens that a factor of q, k and v is for
+    uint descale_q_list, descale_q_batch, descale_q_blocks;     // words of a sequence (0: shared by the batch), and of a head
+    uint descale_k_list, descale_k_batch, descale_k_blocks;
+    uint descale_v_list, descale_v_batch, descale_v_blocks;
     uint tree_list;                     // for each sequence where its tree lies in lists[], 0: it has none
 };
 
