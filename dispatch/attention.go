@@ -106,6 +106,7 @@ func (ch *choice) run(r *run, c *call) error {
 		l.share = c.share
 	}
 	l.cached = c.cached
+	l.allKeys = c.cached.recorded()
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
@@ -252,7 +253,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	if l.cached != nil && l.cached.splitKeys > 0 {
 		splitKeys = l.cached.splitKeys
 	}
-	if r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 {
+	if r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 && !l.cached.recorded() {
 		sec, err := s.next(0, 0)
 		if err != nil {
 			return err
@@ -298,7 +299,11 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
-		if merge, err = r.be.pipeline(mergeKey(key, mergeLanes(&r.be.caps, splits, l.tiles*tileRows))); err != nil {
+		lanes := uint32(mergeColumns) // of parts of a fixed size, whose sum may not depend on how many the others have
+		if splitKeys == 0 {
+			lanes = mergeLanes(&r.be.caps, splits, l.tiles*tileRows)
+		}
+		if merge, err = r.be.pipeline(mergeKey(key, lanes)); err != nil {
 			return err
 		}
 	}

@@ -67,13 +67,7 @@ func (b *Backend) Convert(ctx context.Context, dst, src vkattn.Tensor) error {
 	if src.Len() == 0 {
 		return nil
 	}
-	leave, err := b.turn()(ctx)
-	if err != nil {
-		return err
-	}
-	defer b.active.Done()
-	r := b.newRun(ctx, leave)
-	return r.end(r.convert(dst, src))
+	return b.inTurn(ctx, func(r *run) error { return r.convert(dst, src) })
 }
 
 // fours reports whether the rows of a tensor can be taken four elements at a time: those that we pack ourselves always can.

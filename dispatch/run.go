@@ -26,6 +26,7 @@ type run struct {
 	start  time.Time
 
 	held     []*vk.Buffer // back to the pool at the end
+	keep     *recording   // nil: what is recorded is submitted
 	memories []*memory
 	turn     turn
 
@@ -110,6 +111,10 @@ func (r *run) flush() error {
 	if err := c.End(); err != nil {
 		return abandon(err)
 	}
+	if r.keep != nil {
+		r.keep.cmds = append(r.keep.cmds, flight{cmds: c, cost: r.cost, timed: r.timed})
+		return nil
+	}
 	start := time.Now()
 	t, err := r.be.dev.Submit(c)
 	if err != nil {
@@ -134,6 +139,13 @@ func (r *run) retire() error {
 		f.cmds.Close()
 		return err
 	}
+	r.measure(&f)
+	r.be.pool.putCommands(f.cmds)
+	return nil
+}
+
+// measure takes the time of a submit that is done, and learns from it.
+func (r *run) measure(f *flight) {
 	took := time.Since(f.start)
 	if f.timed {
 		ns, err := f.cmds.TimestampsNS()
@@ -143,8 +155,6 @@ func (r *run) retire() error {
 		}
 	}
 	r.be.learn(f.cost, took)
-	r.be.pool.putCommands(f.cmds)
-	return nil
 }
 
 // drain submits and waits for everything recorded so far.

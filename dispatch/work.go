@@ -216,6 +216,7 @@ func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
 	}
 	if dst := buf.Bytes(); dst != nil {
 		copy(dst, content)
+		r.keep.wrote(s, buf)
 		return buf, used, buf.Flush(0, used)
 	}
 	staging, err := r.hold(used, vk.HeapUpload, "staging")
@@ -223,5 +224,6 @@ func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
 		return nil, 0, err
 	}
 	copy(staging.Bytes(), content)
+	r.keep.wrote(s, staging)
 	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(content)))
 }

@@ -287,7 +287,7 @@ void main() {
 
     uint k_base = slice.k_base + seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + seq.k0 * k_row;
     uint v_base = slice.v_base + seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + seq.k0 * v_row;
-    find_index(seq);
+    find_index(seq, key_end - 1);
     bool row_global[OWN];
     int position[OWN];
     float slope[OWN];
@@ -360,9 +360,10 @@ void main() {
                 continue;
             }
         }
+        find_tile(tile_first);
         [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
             int j = tile_first + int(c0);
-            find_keys(j, key_first, key_end - 1);
+            find_keys();
             multiply_keys(k_base, j, key_first, key_end - 1);
             gather();
             uint seen_by_owned = 0u;
