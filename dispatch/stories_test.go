@@ -15,6 +15,7 @@ import (
 // token by token.
 func TestStories(t *testing.T) {
 	set := golden.ForTest(t)
+	options := []llama.Options{{Tokens: 8}, {Tokens: 8, Page: 16}, {Tokens: 8, Page: 16, SplitKeys: 64}}
 	b := open(t, dispatch.Config{CacheDir: "off"})
 	texts := 0
 	for _, c := range set.Cases {
@@ -28,7 +29,7 @@ func TestStories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := llama.Open(t.Context(), b, want.Model, want.Tokenizer, llama.Options{Tokens: 8})
+		e, err := llama.Open(t.Context(), b, want.Model, want.Tokenizer, options[texts%len(options)])
 		if err != nil {
 			t.Fatal(err)
 		}
