@@ -6,13 +6,13 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
-	"github.com/vkattn/vkattn/internal/serve"
+	load "github.com/vkattn/vkattn/internal/serve"
 )
 
 // TestServe: sequences come, grow together, are preempted and go; rows are right, no page and no byte is left behind.
 func TestServe(t *testing.T) {
 	b := open(t, dispatch.Config{CacheDir: "off"})
-	l, err := serve.NewLayers(t.Context(), b, vkattn.CacheSpec{
+	l, err := load.NewLayers(t.Context(), b, vkattn.CacheSpec{
 		Op:     vkattn.Attention{Batch: 6, HeadsQ: 4, HeadsK: 2, SeqQ: 32, SeqK: 128, TotalQ: 32, HeadDim: 32},
 		Layers: 2, Page: 8, Pages: 30,
 	}, 1, 4)
@@ -24,8 +24,8 @@ func TestServe(t *testing.T) {
 	if testing.Short() {
 		d /= 2
 	}
-	r, err := serve.Run(t.Context(), l, serve.Options{
-		Load:      serve.Load{Seed: 1, Prompt: serve.Lengths{Median: 30, Spread: 0.7, Min: 1, Max: 100}, Output: serve.Lengths{Median: 10, Spread: 0.7, Min: 1, Max: 50}},
+	r, err := load.Run(t.Context(), l, load.Options{
+		Load:      load.Load{Seed: 1, Prompt: load.Lengths{Median: 30, Spread: 0.7, Min: 1, Max: 100}, Output: load.Lengths{Median: 10, Spread: 0.7, Min: 1, Max: 50}},
 		Time:      d,
 		Sequences: 6, Tokens: 32, Context: 128,
 		Device: func() int64 { b.Trim(); return b.Memory().Total.Bytes },
