@@ -203,7 +203,7 @@ func (s *served) judge() error {
 	case !s.Check.OK:
 		return &mismatchError{fmt.Errorf("%s: a row was wrong: %s", s.Report.Device, s.Check.Where)}
 	case s.Grown != "":
-		return &mismatchError{fmt.Errorf("%s: memory grew: %s", s.Report.Device, s.Grown)}
+		return &mismatchError{fmt.Errorf("%s: memory grew: %s (docs/benchmarks.md says what of it a C library may keep)", s.Report.Device, s.Grown)}
 	}
 	return nil
 }
