@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,5 +118,21 @@ one is A, B
 func TestUnknownDriver(t *testing.T) {
 	if _, err := findDriver("voodoo"); err == nil {
 		t.Error("no error")
+	}
+}
+
+// TestSplit: every test is in one shard.
+func TestSplit(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := suite{pkg: "tools/matrix", dir: ".", binary: self}
+	shards, err := s.split([]string{"-test.run="})
+	if err != nil || len(shards) != 1 || len(shards[0].tests) < 5 || !slices.Contains(shards[0].tests, "TestSplit") || shards[0].name() != "tools_matrix" {
+		t.Errorf("%+v, %v", shards, err)
+	}
+	if whole, err := s.split([]string{"-test.run=Split"}); err != nil || len(whole) != 1 || whole[0].tests != nil {
+		t.Errorf("%+v, %v", whole, err)
 	}
 }
