@@ -15,7 +15,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ON_LAVAPIPE = VKATTN_REQUIRE_DEVICE=1 VKATTN_TEST_DEVICE=llvmpipe
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-race test-nocgo test-matrix test-matrix-full validate-gpu shaders \
+.PHONY: help setup build run test test-race test-nocgo test-matrix test-matrix-full validate-gpu validate-sid shaders \
   shaders-check asm asm-check lint windows darwin fuzz bench clean
 
 help: ## print this list
@@ -50,6 +50,14 @@ test-matrix-full: ## the same with every case
 validate-gpu: ## every access of every kernel checked by the validation layer, on lavapipe; an hour or more
 	@tools/setup.sh test validation
 	GALLIVM_PERF=nopt VKATTN_VALIDATE_GPU=1 $(ON_LAVAPIPE) $(GO) test -timeout 5h -v -run TestValidationGPU ./dispatch
+
+validate-sid: ## races in shared memory, missing barriers and more, by the newest validation layer (in the Debian sid root)
+	@mkdir -p build
+	$(GO) test -c -o build/vk.test ./vk
+	$(GO) test -c -o build/dispatch.test ./dispatch
+	cd vk && VKATTN_VALIDATE_SID=1 $(ON_LAVAPIPE) ../tools/root.sh exec ../build/vk.test -test.v -test.run Validation
+	cd dispatch && VKATTN_VALIDATE_SID=1 $(ON_LAVAPIPE) ../tools/root.sh exec ../build/dispatch.test -test.v -test.timeout 2h \
+	  -test.run TestValidationRaces
 
 shaders: ## compile changed shaders to shaders/spv and rewrite the manifest
 	$(GO) run ./tools/spvgen
