@@ -74,6 +74,8 @@ const (
 	phaseSuspend
 	phasePartial
 	phaseItems
+	phaseLeave
+	phaseJoin
 )
 
 const (
