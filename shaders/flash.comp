@@ -192,9 +192,9 @@ void add_joined(RowTile tile, int row, float shares[OWN]) {
     }
 }
 
-// finish normalises, joins what an earlier call left of the same rows, adds the sink, and writes out and lse to the caller's tensors; or, for one part of a
-// split, out with its maximum and sum to that part's rows, and leaves the sink to merge. (Their lse would
-// not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
+// finish normalises, joins what an earlier call left of the same rows, adds the sink, and writes out and lse to the
+// caller's tensors; or, for one part of a split, out with its maximum and sum to that part's rows, and leaves the rest to
+// merge. (Their lse would not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
 void finish(RowTile tile, int row, uint slot, bool partial) {
     bool leaves = !partial && (slice.phase & PHASE_LEAVE) != 0u, joins = !partial && (slice.phase & PHASE_JOIN) != 0u;
     float shares[OWN];              // of what the rows join
