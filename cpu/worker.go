@@ -63,7 +63,10 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 		if err != nil {
 			return err
 		}
-		if any {
+		switch {
+		case any && s.Sk <= partKeys: // there is nothing else
+			w.sum, w.part = w.part, w.sum
+		case any:
 			w.sum.merge(&w.part)
 		}
 	}
