@@ -64,6 +64,9 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	op := c.op
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: c.path, Kernel: c.kernel(), Tile: c.tile(),
 		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: slices.Concat(c.refused, c.notFor)}
+	if op.With.Has(vkattn.WithBlocks) && !c.standard {
+		e.Notes = append(slices.Clip(e.Notes), "a block mask whose builder knows a stride goes by it, in parts that are joined, where nothing but causal lies on top")
+	}
 	batch := op.Batch
 	tiles := batch * op.HeadsQ / c.pack * ceilDiv(op.SeqQ*c.pack, c.tileRows())
 	if c.standard {
@@ -100,12 +103,16 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 
 // run brings the tensors to the device, runs the kernel, and brings the outputs home.
 func (ch *choice) run(r *run, c *call) error {
+	if f := ch.formOf(r, c); f != nil {
+		return ch.runForm(r, c, f)
+	}
 	op := ch.op
 	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
 	if c.share > 0 {
 		l.share = c.share
 	}
 	l.cached = c.cached
+	l.allKeys = c.cached.recorded()
 	if l.tiles == 0 || op.ValueDim == 0 {
 		return nil
 	}
@@ -140,6 +147,13 @@ func (ch *choice) run(r *run, c *call) error {
 	}
 	if l.lse, home[1], err = r.stageOut(c.written(c.args.LSE), 1); err != nil {
 		return err
+	}
+	if c.leaves {
+		l.phase |= phaseLeave
+	}
+	if c.joins.Given() {
+		l.phase |= phaseJoin
+		l.bias, l.mask = deviceView(c.joins), deviceView(c.joinsOut)
 	}
 	slopes, err := r.perHead(c.args.Slopes)
 	if err != nil {
@@ -249,7 +263,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	if l.cached != nil && l.cached.splitKeys > 0 {
 		splitKeys = l.cached.splitKeys
 	}
-	if r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 {
+	if r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 && !l.cached.recorded() {
 		sec, err := s.next(0, 0)
 		if err != nil {
 			return err
@@ -295,7 +309,11 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	state := int64(0)
 	var merge *vk.Pipeline
 	if split {
-		if merge, err = r.be.pipeline(mergeKey(key, mergeLanes(&r.be.caps, splits, l.tiles*tileRows))); err != nil {
+		lanes := uint32(mergeColumns) // of parts of a fixed size, whose sum may not depend on how many the others have
+		if splitKeys == 0 {
+			lanes = mergeLanes(&r.be.caps, splits, l.tiles*tileRows)
+		}
+		if merge, err = r.be.pipeline(mergeKey(key, lanes)); err != nil {
 			return err
 		}
 	}
@@ -348,6 +366,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 		for i := range g.pieces {
 			pc := &g.pieces[i]
 			s := pc.slice()
+			s.Phase |= l.phase
 			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
 			b := bindings(work, l, &pc.windows)
 			keyBindings(key, l, b)
@@ -369,6 +388,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 				continue
 			}
 			s := pc.slice()
+			s.Phase |= l.phase
 			b := bindings(work, l, &pc.windows)
 			b[bindQ], b[bindK] = partials, partialState
 			x, y := r.grid(rows)

@@ -13,6 +13,7 @@ type cached struct {
 	treeWords   int    // of the longest
 	splitKeys   int    // 0: as the backend's Config says
 	filler      uint32 // what stands in a table behind the pages of a sequence
+	capacity    int    // tokens that a sequence of a recorded call may come to have, 0: as many as it has
 }
 
 // add is a sequence with its table and its tree, if it has one.
@@ -33,6 +34,8 @@ func paged(page int) uint32 {
 	switch {
 	case page == 0:
 		return 0
+	case page%keyTile == 0:
+		return keyTile
 	case page%4 == 0:
 		return 4
 	}
@@ -44,9 +47,12 @@ func (c *cached) rows(seqs []vkattn.Sequence, key0, key1 int) (lo, hi int) {
 	if c.page > 0 {
 		return 0, c.page * c.pages
 	}
+	if c.capacity > 0 {
+		key0, key1 = 0, c.capacity
+	}
 	lo = seqs[0].K0 + key0
 	for i := range seqs {
-		lo, hi = min(lo, seqs[i].K0+key0), max(hi, seqs[i].K0+min(key1, max(seqs[i].Sk, key0+1)))
+		lo, hi = min(lo, seqs[i].K0+key0), max(hi, seqs[i].K0+key1)
 	}
 	return lo, hi
 }
@@ -105,3 +111,6 @@ func treeBits(parents []int32) []uint32 {
 	}
 	return bits
 }
+
+// recorded reports whether the call is recorded for sequences that grow.
+func (c *cached) recorded() bool { return c != nil && c.capacity > 0 }

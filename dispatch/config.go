@@ -71,7 +71,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, matrixRegisters, "texels", linearChunk, ropeVariant, mergeVariant)
+	return append(names, matrixRegisters, "texels", linearChunk, ropeVariant, mergeVariant, appendVariant)
 }
 
 // checkNames refuses a kernel that there is not.

@@ -116,6 +116,7 @@ type layout struct {
 	share                         float64 // of the predicted work that is done, see call
 	maskHeads, maskBlock          int     // heads that the mask has, and keys that one of its bytes is for
 	cached                        *cached // keys and values lie in the pool of a cache
+	phase                         uint32  // of all dispatches: phaseLeave, phaseJoin, and then bias and mask are what the rows join
 }
 
 func newLayout(g *geometry, limits *vk.Limits) *layout {
@@ -161,6 +162,7 @@ func (l *layout) area(a, b int) area {
 		}
 		return r
 	}
+	var few [8]vkattn.Span
 	s := &l.seqs[s0]
 	r.head0, r.head1, r.row1 = h0, h1+1, s.Sq*l.pack
 	if h0 == h1 {
@@ -168,7 +170,7 @@ func (l *layout) area(a, b int) area {
 	}
 	if l.allKeys {
 		r.key1 = s.Sk
-	} else if spans := s.Spans(nil, r.row0/l.pack, ceilDiv(r.row1, l.pack)); len(spans) > 0 {
+	} else if spans := s.Spans(few[:0], r.row0/l.pack, ceilDiv(r.row1, l.pack)); len(spans) > 0 {
 		r.key0 = spans[0].Lo / l.keys * l.keys
 		r.key1 = min(s.Sk, ceilDiv(spans[len(spans)-1].Hi, l.keys)*l.keys)
 	}
@@ -240,6 +242,13 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 	if l.lse.given() {
 		lo, hi = rows(&l.lse)
 		place(bindLSE, "lse", &l.lse, lo, hi)
+	}
+	if l.phase&phaseJoin != 0 {
+		lo, hi = rows(&l.bias)
+		place(bindBias, "the state that rows join", &l.bias, lo, hi)
+		lo, hi = rows(&l.mask)
+		place(bindMask, "the results that rows join", &l.mask, lo, hi)
+		return w, ok, which
 	}
 	if l.bias.given() {
 		lo, hi = scores(&l.bias, a.head0, a.head1, 1)

@@ -67,15 +67,37 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 		return nil, err
 	}
 	defer b.active.Done()
+	op := spec.Canonical().Op
+	if _, err := b.planner.choose(&b.caps, op, "", b.disabled); err != nil {
+		return nil, err
+	}
+	if !b.config.SkipSelfTest {
+		t := cacheTest{key: op.TypeK, value: op.TypeV, page: spec.Page}
+		passed, err := b.admit(ctx, t)
+		if err != nil {
+			return nil, wrap(err)
+		}
+		if _, _, name := t.rung(); !passed {
+			return nil, b.refuseCache(op, "%s", b.unfit()[name])
+		}
+	}
+	return b.newCache(ctx, spec)
+}
+
+// newCache is NewCache without the test of its kernels.
+func (b *Backend) newCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.Cache, error) {
 	c := &KVCache{be: b, spec: spec.Canonical(), page: spec.Page, book: pages.New(spec), plans: map[planKey]*choice{}}
 	op := &c.spec.Op
 	c.heads = max(op.HeadsK, op.HeadsV)
-	headBytes := 4 * uint64(c.spec.Rows()) * uint64(max(op.HeadDim, op.ValueDim))
+	headBytes := uint64(c.spec.Rows()) * uint64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
 	if limit := b.caps.Limits.MaxStorageBufferRange; c.page > 0 && headBytes > limit {
 		return nil, c.refuse("the pages of one head in one layer take %d bytes, the device binds %d at once", headBytes, limit)
 	}
-	if why := float32Only(*op); why != "" {
+	if why, off := b.disabled[appendVariant]; off {
 		return nil, c.refuse("%s", why)
+	}
+	if op.TypeQ != vkattn.Float32 {
+		return nil, c.refuse("TypeQ is %s, tokens enter a cache as f32", op.TypeQ)
 	}
 	if _, err := c.plan(planKey{rows: 1}); err != nil {
 		return nil, err
@@ -85,7 +107,7 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 		return nil, wrap(err)
 	}
 	var err error
-	if c.append, err = b.pipeline(appendKey); err == nil {
+	if c.append, err = b.pipeline(appendPipeline{appendLanes, op.TypeK, op.TypeV}); err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -96,7 +118,11 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 }
 
 func (c *KVCache) refuse(format string, args ...any) error {
-	return &vkattn.UnsupportedError{Op: "cache of " + c.spec.Op.String(), Backend: "vulkan on " + c.be.caps.Name,
+	return c.be.refuseCache(c.spec.Op, format, args...)
+}
+
+func (b *Backend) refuseCache(op vkattn.Attention, format string, args ...any) error {
+	return &vkattn.UnsupportedError{Op: "cache of " + op.String(), Backend: "vulkan on " + b.caps.Name,
 		Reasons: []vkattn.Refusal{{Kernel: appendVariant, Reason: fmt.Sprintf(format, args...)}}}
 }
 
@@ -114,12 +140,12 @@ func (c *KVCache) allocate() error {
 			typ  vkattn.Type
 			last int
 		}{{&l.k, op.TypeK, op.HeadDim}, {&l.v, op.TypeV, op.ValueDim}} {
-			shape[3] = p.last
+			shape[3] = ceilDiv(p.last, unit(p.typ)) * unit(p.typ)
 			t, err := c.be.NewTensor(p.typ, shape)
 			if err != nil {
 				return err
 			}
-			*p.t = t
+			*p.t = t.Slice(3, 0, p.last)
 			c.memories = append(c.memories, t.Mem.(*memory))
 		}
 		c.layers = append(c.layers, l)
@@ -154,7 +180,7 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	op := c.spec.Op
 	op.SeqQ = min(key.rows, op.SeqQ)
 	if key.part != wholePart {
-		op.With |= vkattn.WithLSE
+		op.With, op.TypeOut = op.With|vkattn.WithLSE, vkattn.Float32
 	}
 	if key.part == prefixPart {
 		op.SeqQ, op.With = key.rows, op.With&^vkattn.WithSinkLogits
@@ -359,7 +385,7 @@ func (c *KVCache) move(ctx context.Context, copies []pages.Copy, moves []pages.M
 // copyIn copies pages of one pool.
 func (c *KVCache) copyIn(r *run, t vkattn.Tensor, copies []pages.Copy) error {
 	var regions []vk.Region
-	row := int64(t.Type.Bytes(t.Shape[3]))
+	row := rowBytes(&t)
 	for _, p := range copies {
 		for h := range c.heads {
 			at := h * c.stride()
@@ -375,7 +401,7 @@ func (c *KVCache) moveIn(r *run, t vkattn.Tensor, moves []pages.Move) error {
 	if len(moves) == 0 {
 		return nil
 	}
-	row := int64(t.Type.Bytes(t.Shape[3]))
+	row := rowBytes(&t)
 	between, err := r.hold(int64(len(moves)*c.heads)*row, vk.HeapDevice, "scratch")
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/vkattn/vkattn"
@@ -10,29 +11,40 @@ import (
 
 const (
 	appendVariant = "cache_append"
-	appendLanes   = 64
+	appendLanes   = 64 // its workgroup
 )
 
 // appendPipeline is everything that an append pipeline is specialised on.
-type appendPipeline struct{ Invocations uint32 }
-
-var appendKey = appendPipeline{appendLanes}
+type appendPipeline struct {
+	Invocations uint32
+	Key, Value  vkattn.Type // of the pools
+}
 
 func (k appendPipeline) pipelineSpec() vk.PipelineSpec {
-	return vk.PipelineSpec{Name: appendVariant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: int(unsafe.Sizeof(appendSlice{}))}
+	return vk.PipelineSpec{Name: appendVariant, PushBytes: int(unsafe.Sizeof(appendSlice{})),
+		Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: uint32(k.Key)}, {ID: 2, Value: uint32(k.Value)}}}
+}
+
+// unit is the columns of a row of a pool that fill whole words.
+func unit(t vkattn.Type) int {
+	if n, _ := t.Block(); n > 1 {
+		return 2 * n
+	}
+	return 4 / t.Size()
 }
 
 // appendSlice is the push constant block of cache_append.comp; a test compares the two by name and offset.
 type appendSlice struct {
-	Tokens, Columns                         uint32
-	HeadsQ, HeadsK, HeadsV                  uint32
-	Dim, ValueDim                           uint32
-	Pairs, PairStep, PairBeside             uint32
-	Positions, Rows                         uint32
-	QHead, QRow, KHead, KRow, VHead, VRow   uint32
-	KeyHead, ValueHead, TurnedHead          uint32
-	QBase, KBase, VBase, KeyBase, ValueBase uint32
-	Entries                                 uint32
+	First, Tokens, Units                  uint32
+	HeadsQ, HeadsK, HeadsV                uint32
+	Dim, ValueDim                         uint32
+	Pairs, PairStep                       uint32
+	Positions, Rows                       uint32
+	QHead, QRow, KHead, KRow, VHead, VRow uint32
+	KeyHead, KeyRow, ValueHead, ValueRow  uint32
+	TurnedHead                            uint32
+	QBase, KBase, VBase                   uint32
+	KeyBase, ValueBase                    uint32
 }
 
 // The bindings of cache_append.comp where they differ from attention's.
@@ -52,8 +64,10 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 		return args.Q, nil
 	}
 	op := &c.spec.Op
-	p := appendSlice{Tokens: uint32(s.Step.Tokens), Columns: uint32(max(op.HeadDim, op.ValueDim)), Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim),
-		PairStep: 1, Rows: uint32(c.stride()), KeyHead: uint32(c.stride() * op.HeadDim), ValueHead: uint32(c.stride() * op.ValueDim)}
+	keyRow, valueRow := c.rowBytes(op.TypeK, op.HeadDim)/4, c.rowBytes(op.TypeV, op.ValueDim)/4
+	p := appendSlice{Dim: uint32(op.HeadDim), ValueDim: uint32(op.ValueDim), PairStep: 1, Rows: uint32(c.stride()),
+		Units:  uint32(max(ceilDiv(op.HeadDim, unit(op.TypeK)), ceilDiv(op.ValueDim, unit(op.TypeV)))),
+		KeyRow: uint32(keyRow), KeyHead: uint32(c.stride() * keyRow), ValueRow: uint32(valueRow), ValueHead: uint32(c.stride() * valueRow)}
 	if c.page == 0 {
 		p.Rows *= uint32(op.Batch * c.heads)
 	}
@@ -64,9 +78,8 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 	if c.angles != nil {
 		rope := &c.spec.Rope
 		p.Pairs, p.Positions = uint32(len(rope.InvFreq)), uint32(rope.Positions)
-		p.PairBeside = p.Pairs
 		if rope.Layout == vkattn.RopeInterleaved {
-			p.PairStep, p.PairBeside = 2, 1
+			p.PairStep = 2
 		}
 		b[bindAngles] = vk.Binding{Buffer: c.angles.buf, Range: c.angles.size}
 	}
@@ -89,7 +102,7 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 	q = args.Q
 	queries, pools := 0, 0
 	if turned {
-		queries = op.HeadsQ
+		queries, p.Units = op.HeadsQ, max(p.Units, p.Dim)
 		if err := input("Q", bindQ, args.Q, &p.QHead, &p.QRow, &p.QBase); err != nil {
 			return q, err
 		}
@@ -116,18 +129,53 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 		return q, err
 	}
 	b[bindEntries] = vk.Binding{Buffer: entries, Range: 4 * int64(len(s.entries))}
-	return q, s.enterHeads(r, layer, &p, b, queries, pools, limit, align)
+	return q, s.enterTokens(r, layer, p, b, queries, pools, limit, align, 0, s.Step.Tokens)
 }
 
-// enterHeads dispatches an append, so many heads at once as the device binds of the pools.
-func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, queries, pools int, limit, align int64) error {
+// span is where the row of a token may lie, among those of a pool's first head: anywhere, if the step is recorded for others.
+func (s *kvStep) span(token int) (lo, hi int) {
+	c := s.cache
+	row := int(s.entries[2*token+1])
+	switch {
+	case !s.recorded:
+		return row, row + 1
+	case c.page > 0:
+		return 0, c.stride()
+	}
+	first := c.first(int32(row / (c.stride() * c.heads)))
+	return first, first + c.stride()
+}
+
+// enterTokens dispatches an append of tokens [t0, t1), half of them at a time where their rows are further apart than the device binds.
+func (s *kvStep) enterTokens(r *run, layer int, p appendSlice, b []vk.Binding, queries, pools int, limit, align int64, t0, t1 int) error {
+	l := &s.cache.layers[layer]
+	lo, hi := s.span(t0)
+	for t := t0 + 1; t < t1; t++ {
+		a, z := s.span(t)
+		lo, hi = min(lo, a), max(hi, z)
+	}
+	for _, pool := range []*vkattn.Tensor{&l.k, &l.v} {
+		if from, to := s.cache.window(pool, lo, hi, 0, 1, align); pools > 0 && to-from > limit && t1-t0 > 1 {
+			middle := (t0 + t1) / 2
+			if err := s.enterTokens(r, layer, p, slices.Clone(b), queries, pools, limit, align, t0, middle); err != nil {
+				return err
+			}
+			return s.enterTokens(r, layer, p, slices.Clone(b), queries, pools, limit, align, middle, t1)
+		}
+	}
+	p.First, p.Tokens = uint32(t0), uint32(t1-t0)
+	return s.enterHeads(r, layer, &p, b, queries, pools, limit, align, lo, hi)
+}
+
+// enterHeads dispatches an append to rows [lo, hi), so many heads at once as the device binds of the pools.
+func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, queries, pools int, limit, align int64, lo, hi int) error {
 	c := s.cache
 	op := &c.spec.Op
 	k, v := &c.layers[layer].k, &c.layers[layer].v
-	lo, hi := s.lo, s.hi
-	x := ceilDiv(s.Step.Tokens*int(p.Columns), appendLanes)
+	tokens := int(p.Tokens)
+	x := ceilDiv(tokens*int(p.Units), appendLanes)
 	if most := int(r.be.caps.Limits.MaxComputeWorkGroupCount[0]); x > most {
-		return fmt.Errorf("dispatch: %d tokens of %d columns are more than one dispatch takes: %w", s.Step.Tokens, p.Columns, vkattn.ErrUnsupported)
+		return fmt.Errorf("dispatch: %d tokens of %d units are more than one dispatch takes: %w", tokens, p.Units, vkattn.ErrUnsupported)
 	}
 	for head := 0; head < max(pools, 1); {
 		n := pools - head
@@ -156,10 +204,10 @@ func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, q
 					return fmt.Errorf("dispatch: the rows of a step span %d bytes of a head, the device binds %d at once: %w", z-a, limit, vkattn.ErrUnsupported)
 				}
 				b[w.binding] = vk.Binding{Buffer: w.t.Mem.(*memory).buf, Offset: a, Range: z - a}
-				*w.base = uint32(int64(head*c.stride()*w.t.Shape[3]) - a/4)
+				*w.base = uint32((int64(head*c.stride())*rowBytes(w.t) - a) / 4)
 			}
 		}
-		cost := 16 * float64(s.Step.Tokens) * float64(p.Columns) * float64(slice.HeadsQ+slice.HeadsK+slice.HeadsV)
+		cost := 16 * float64(tokens) * float64(p.Units) * float64(slice.HeadsQ+slice.HeadsK+slice.HeadsV)
 		if err := r.dispatch(c.append, b, bytesOf(&slice), x, int(slice.HeadsQ+slice.HeadsK+slice.HeadsV), 1, cost, r.be.budgetFLOPs()); err != nil {
 			return err
 		}
@@ -170,8 +218,15 @@ func (s *kvStep) enterHeads(r *run, layer int, p *appendSlice, b []vk.Binding, q
 
 // window is what must be bound of a pool, in bytes, for rows [lo, hi) of so many heads.
 func (c *KVCache) window(t *vkattn.Tensor, lo, hi, head, heads int, align int64) (from, to int64) {
-	row := int64(t.Shape[3]) * 4
+	row := rowBytes(t)
 	from = int64(lo+head*c.stride()) * row / align * align
 	to = (int64(hi+(head+heads-1)*c.stride())*row + 15) / 16 * 16
 	return from, min(to, t.Mem.(*memory).buf.Size())
+}
+
+// rowBytes is a row of a pool, with what fills its last word.
+func rowBytes(t *vkattn.Tensor) int64 { return int64(t.Type.Bytes(t.Stride[2])) }
+
+func (c *KVCache) rowBytes(t vkattn.Type, last int) int {
+	return t.Bytes(ceilDiv(last, unit(t)) * unit(t))
 }

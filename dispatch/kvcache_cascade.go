@@ -20,7 +20,7 @@ type cascade struct {
 // sequences taken together.
 func (s *kvStep) cascades() bool {
 	op := &s.cache.spec.Op
-	return len(s.Parts) > 1 && s.Common > 0 && !op.Window.Given() && op.Chunk == 0 && !op.With.Has(vkattn.WithALiBi)
+	return len(s.Parts) > 1 && s.Common > 0 && op.TypeOut == vkattn.Float32 && !op.Window.Given() && op.Chunk == 0 && !op.With.Has(vkattn.WithALiBi)
 }
 
 func (s *kvStep) newCascade() (*cascade, error) {

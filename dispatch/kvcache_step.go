@@ -16,7 +16,7 @@ type kvStep struct {
 	cuSeq     []int32 // of the new tokens
 	positions []int32
 	entries   []uint32 // for each token its position and its row of the pool
-	lo, hi    int      // of these rows
+	recorded  bool     // for later steps, whose rows lie elsewhere
 	cached    *cached
 }
 
@@ -48,12 +48,7 @@ func (c *KVCache) newStep(b *pages.Step) *kvStep {
 		s.cached.add(p.Pages, p.Parents)
 	}
 	for i, r := range b.Rows(c.spec.PageTokens()) {
-		row := c.row(r)
-		if i == 0 {
-			s.lo = row
-		}
-		s.lo, s.hi = min(s.lo, row), max(s.hi, row+1)
-		s.entries = append(s.entries, uint32(s.positions[i]), uint32(row))
+		s.entries = append(s.entries, uint32(s.positions[i]), uint32(c.row(r)))
 	}
 	return s
 }

@@ -35,6 +35,8 @@ func TestShaderInterfaces(t *testing.T) {
 			push = topSlice{}
 		case selectGate:
 			push = gateSlice{}
+		case convertVariant:
+			push = convertSlice{}
 		}
 		if err := spirv.CheckPush(m.Info, push); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -66,6 +68,12 @@ func TestShaderInterfaces(t *testing.T) {
 	}
 	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "VECTOR": 1, "IN_PLACE": 2}); err != nil {
 		t.Errorf("%s: %v", ropeVariant, err)
+	}
+	if m, err = shaders.Load(appendVariant); err != nil {
+		t.Fatal(err)
+	}
+	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "KEY_TYPE": 1, "VALUE_TYPE": 2}); err != nil {
+		t.Errorf("%s: %v", appendVariant, err)
 	}
 	for _, r := range linearRungs {
 		m, err := shaders.Load(r.variant)

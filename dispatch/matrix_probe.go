@@ -79,14 +79,11 @@ const (
 
 // probe runs the kernel.
 func (b *Backend) probe(ctx context.Context, key probeKey) (l matrixLayout, err error) {
-	leave, err := b.turn()(ctx)
-	if err != nil {
-		return l, err
-	}
-	defer b.active.Done()
-	r := b.newRun(ctx, leave)
-	l, err = r.probe(key)
-	return l, r.end(err)
+	err = b.inTurn(ctx, func(r *run) error {
+		l, err = r.probe(key)
+		return err
+	})
+	return l, err
 }
 
 func (r *run) probe(key probeKey) (l matrixLayout, err error) {

@@ -80,7 +80,9 @@ func (ch *mergeChoice) explain(caps *vk.Caps, _ *Config) vkattn.Explanation {
 		ScratchBytes: 8 * int64(ch.op.Batch) * int64(ch.op.Heads) * int64(ch.op.Seq)}
 }
 
-func (ch *mergeChoice) pipelineKeys() []pipelineKey { return []pipelineKey{mergePartsKey{mergePartsLanes}} }
+func (ch *mergeChoice) pipelineKeys() []pipelineKey {
+	return []pipelineKey{mergePartsKey{mergePartsLanes}}
+}
 
 func (ch *mergeChoice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
 	return nil, ch.op.Check(args)

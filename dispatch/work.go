@@ -40,7 +40,7 @@ type perHead struct {
 func (s *sections) next(a int, further int64) (section, error) {
 	sec := section{tile: a, end: a, params: s.params}
 	p := &sec.params
-	sec.words = make([]uint32, paramWords)
+	sec.words = make([]uint32, paramWords, paramWords+sequenceWords) // all that a call of one sequence takes
 	p.GlobalList = uint32(len(sec.words))
 	room := int((s.limit - further - 256) / 4)
 	if s.op.With.Has(vkattn.WithGlobal) {
@@ -72,7 +72,8 @@ func (s *sections) next(a int, further int64) (section, error) {
 	}
 	f := s.fill(a, room-used, perSequence)
 	sec.end = f.end
-	var table []uint32 // of sequences
+	var one [sequenceWords]uint32
+	table := one[:0] // of sequences
 	seq0, _, _ := s.locate(a)
 	for i := seq0; i < seq0+f.sequences; i++ {
 		table = appendSequence(table, &s.seqs[i], s.first[i]/s.heads)
@@ -215,6 +216,7 @@ func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
 	}
 	if dst := buf.Bytes(); dst != nil {
 		copy(dst, content)
+		r.keep.wrote(s, buf)
 		return buf, used, buf.Flush(0, used)
 	}
 	staging, err := r.hold(used, vk.HeapUpload, "staging")
@@ -222,5 +224,6 @@ func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
 		return nil, 0, err
 	}
 	copy(staging.Bytes(), content)
+	r.keep.wrote(s, staging)
 	return buf, used, r.copyBuffer(staging, buf, 0, int64(len(content)))
 }

@@ -42,6 +42,31 @@ func (m *cacheModel) rotated(row []float32, position int) []float64 {
 	return x
 }
 
+// kept is a row as a cache of that type has it.
+func kept(t vkattn.Type, row []float64) []float64 {
+	if t == vkattn.Float32 {
+		return row
+	}
+	x, codes := make([]float32, len(row)), make([]byte, t.Bytes(len(row)))
+	for i, v := range row {
+		x[i] = float32(v)
+	}
+	if err := errors.Join(t.Encode(codes, x), t.Decode(x, codes)); err != nil {
+		panic(err)
+	}
+	back := make([]float64, len(row))
+	for i, v := range x {
+		back[i] = float64(v)
+	}
+	return back
+}
+
+// cacheTolerance is how far an answer may be off: a number may be rounded the other way where it is rotated in float32.
+func cacheTolerance(op vkattn.Attention) float64 {
+	of := map[vkattn.Type]float64{vkattn.Float32: 1e-5, vkattn.Float16: 2e-3, vkattn.BFloat16: 1e-2, vkattn.F8E4M3: 0.1, vkattn.F8E5M2: 0.2, vkattn.Q8_0: 0.02, vkattn.Q4_0: 0.2}
+	return max(of[op.TypeK], of[op.TypeV])
+}
+
 // attend is the answer for query head h of a token in a layer: tokens are all of its sequence, at is the token's place
 // among them, and seen says which it sees beside its window.
 func (m *cacheModel) attend(q []float32, tokens []cacheToken, at, h, layer int, seen func(j int) bool) []float64 {
@@ -56,7 +81,7 @@ func (m *cacheModel) attend(q []float32, tokens []cacheToken, at, h, layer int, 
 		if !seen(j) || w.Set && j < at-w.N && j >= op.SinkTokens {
 			continue
 		}
-		key := m.rotated(tokens[j].k[layer][hk*op.HeadDim:][:op.HeadDim], tokens[j].position)
+		key := kept(op.TypeK, m.rotated(tokens[j].k[layer][hk*op.HeadDim:][:op.HeadDim], tokens[j].position))
 		s := 0.0
 		for d := range query {
 			s += query[d] * key[d]
@@ -71,8 +96,12 @@ func (m *cacheModel) attend(q []float32, tokens []cacheToken, at, h, layer int, 
 		if p == 0 {
 			continue
 		}
-		for d := range out {
-			out[d] += p * float64(tokens[j].v[layer][hv*op.ValueDim+d])
+		v := make([]float64, op.ValueDim)
+		for d := range v {
+			v[d] = float64(tokens[j].v[layer][hv*op.ValueDim+d])
+		}
+		for d, x := range kept(op.TypeV, v) {
+			out[d] += p * x
 		}
 	}
 	for d := range out {
@@ -96,7 +125,7 @@ type CacheRun struct {
 
 // NewCacheRun starts with an empty cache.
 func NewCacheRun(c vkattn.Cache, seed uint64) *CacheRun {
-	return &CacheRun{Cache: c, Tolerance: 1e-5, rng: rand.New(rand.NewPCG(seed, 77)), Counts: map[string]int{},
+	return &CacheRun{Cache: c, Tolerance: cacheTolerance(c.Spec().Op), rng: rand.New(rand.NewPCG(seed, 77)), Counts: map[string]int{},
 		model: cacheModel{spec: c.Spec(), seqs: map[vkattn.CacheSeq][]cacheToken{}}}
 }
 
@@ -405,4 +434,26 @@ func CacheSpecs() []vkattn.CacheSpec {
 		{Op: wide, Layers: 1, Page: 16},
 		{Op: wide, Layers: 1, SplitKeys: 32},
 	}
+}
+
+// TypedCacheSpecs keep keys and values in other types than float32, also two at once, in rows that do not fill whole words
+// without padding.
+func TypedCacheSpecs() []vkattn.CacheSpec {
+	inv, _, err := vkattn.RopeFrequencies(30, 1e4, nil)
+	if err != nil {
+		panic(err)
+	}
+	var specs []vkattn.CacheSpec
+	for i, t := range [][2]vkattn.Type{{vkattn.Float16, vkattn.Float16}, {vkattn.BFloat16, vkattn.BFloat16}, {vkattn.F8E4M3, vkattn.F8E5M2}, {vkattn.Q8_0, vkattn.Q8_0},
+		{vkattn.Q8_0, vkattn.Q4_0}, {vkattn.Float32, vkattn.Q8_0}, {vkattn.Float16, vkattn.F8E4M3}} {
+		op := vkattn.Attention{Batch: 4, HeadsQ: 4, HeadsK: 2, SeqQ: 9, SeqK: 60, HeadDim: 30, ValueDim: 21, TypeK: t[0], TypeV: t[1]}
+		if n, _ := t[0].Block(); n > 1 {
+			op.HeadDim = 96
+		}
+		if n, _ := t[1].Block(); n > 1 {
+			op.ValueDim = 32 * (1 + i%2)
+		}
+		specs = append(specs, vkattn.CacheSpec{Op: op, Layers: 1, Page: []int{0, 4}[i%2], Rope: vkattn.CacheRope{InvFreq: inv}})
+	}
+	return specs
 }

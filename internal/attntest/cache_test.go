@@ -11,7 +11,7 @@ import (
 func TestCachesOnCPU(t *testing.T) {
 	b := cpu.New(cpu.Config{Workers: 2})
 	defer b.Close()
-	for i, spec := range CacheSpecs() {
+	for i, spec := range append(CacheSpecs(), TypedCacheSpecs()...) {
 		t.Run(fmt.Sprintf("%d page %d", i, spec.Page), func(t *testing.T) {
 			c, err := b.NewCache(t.Context(), spec)
 			if err != nil {

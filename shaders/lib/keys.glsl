@@ -2,38 +2,63 @@
 // lists[] from key_index on say in which page it is, and a page is page_tokens rows that follow each other. Pages of one
 // token are an index of rows. Needs params.glsl and sequence.glsl.
 
-// Keys, from a multiple of so many on, that are sure to lie in one page: 1, 4 or 32. 0: there is no index.
+// Keys, from a multiple of so many on, that are sure to lie in one page: 1, KEYS or KEY_TILE. 0: there is no index.
 layout(constant_id = 8) const uint PAGED = 0u;
 
 uint key_index;         // of the sequence, in lists[]
+uint last_page;         // that has a key
+uint page_first;        // row of the page that has the next key
+uint key_page, key_at;  // that page, and the place of the key in it
 uint key_rows[KEYS];    // of the KEYS keys of a step
 
-void find_index(Sequence seq) {
+void find_index(Sequence seq, int last) {
     if (PAGED != 0u) {
         key_index = page_list + seq.index * page_stride;
+        last_page = uint(max(last, 0)) / page_tokens;
     }
 }
 
-// page_row is the first row of a page. What the table says past its end or of a page that is gone may be anything.
-uint page_row(uint page) { return min(lists[key_index + page], page_count - 1u) * page_tokens; }
+// page_row is the first row of a page. What the table says of a page that is gone may be anything.
+uint page_row(uint page) { return min(lists[key_index + min(page, last_page)], page_count - 1u) * page_tokens; }
 
-// find_keys looks up KEYS keys from j on, which is a multiple of KEYS; keys before first or behind last stand for any row.
-void find_keys(int j, int first, int last) {
+// find_tile goes to a tile of keys. Division is dear on software drivers, and so is a look at the table.
+void find_tile(int first) {
+    if (PAGED != 0u) {
+        key_page = uint(first) / page_tokens;
+        key_at = uint(first) - key_page * page_tokens;
+        page_first = page_row(key_page);
+    }
+}
+
+// step_keys goes so many keys on in the page.
+void step_keys(uint keys) {
+    key_at += keys;
+    if (PAGED < KEY_TILE && key_at == page_tokens) {
+        key_page++;
+        key_at = 0u;
+        page_first = page_row(key_page);
+    }
+}
+
+// find_keys looks up the next KEYS keys; those behind the last one stand for any row.
+void find_keys() {
+    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+        if (PAGED == 0u) {
+            continue;
+        }
+        if (PAGED < KEYS) {
+            key_rows[c] = page_first + key_at;
+            step_keys(1u);
+        } else {
+            key_rows[c] = page_first + key_at + c;
+        }
+    }
     if (PAGED >= KEYS) {
-        uint page = uint(clamp(j, first, last)) / page_tokens;
-        uint row = page_row(page) + uint(j) % page_tokens;
-        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-            key_rows[c] = row + c;
-        }
-    } else if (PAGED != 0u) {
-        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-            uint key = uint(clamp(j + int(c), first, last)), page = key / page_tokens;
-            key_rows[c] = page_row(page) + key - page * page_tokens;
-        }
+        step_keys(KEYS);
     }
 }
 
-// key_row is the row of key j + c of the step that was looked up.
+// key_row is the row of key j + c, of the step that was looked up.
 uint key_row(uint c, int j, int first, int last) {
     return PAGED != 0u ? key_rows[c] : uint(clamp(j + int(c), first, last));
 }
