@@ -260,32 +260,46 @@ func (b *Backend) begin() error {
 	return nil
 }
 
-// turn takes the next place in the order of runs, at once, and returns what waits for it. Runs leave
-// their turn when they have submitted all their work, so that the next one's follows without a gap.
-func (b *Backend) turn() func(context.Context) (leave func(), err error) {
+// turn is a place in the order of runs.
+type turn struct {
+	be           *Backend      // nil if the backend was closed
+	before, mine chan struct{} // closed when the run before, and this one, has left
+}
+
+// turn takes the next place in the order of runs, at once. Runs leave their turn when they have submitted all their
+// work, so that the next one's follows without a gap.
+func (b *Backend) turn() turn {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return func(context.Context) (func(), error) { return nil, vkattn.ErrClosed }
+		return turn{}
 	}
-	before, mine := b.tail, make(chan struct{})
-	b.tail = mine
+	t := turn{b, b.tail, make(chan struct{})}
+	b.tail = t.mine
 	b.active.Add(1)
-	return func(ctx context.Context) (func(), error) {
-		select {
-		case <-before:
-			var once sync.Once
-			return func() { once.Do(func() { close(mine) }) }, nil
-		case <-ctx.Done():
-			go func() {
-				<-before
-				close(mine)
-				b.active.Done()
-			}()
-			return nil, ctx.Err()
-		}
+	return t
+}
+
+// enter waits until the run before has left. After an error there is nothing to leave.
+func (t turn) enter(ctx context.Context) error {
+	if t.be == nil {
+		return vkattn.ErrClosed
+	}
+	select {
+	case <-t.before:
+		return nil
+	case <-ctx.Done():
+		go func() {
+			<-t.before
+			t.leave()
+			t.be.active.Done()
+		}()
+		return ctx.Err()
 	}
 }
+
+// leave lets the next run in, once.
+func (t turn) leave() { close(t.mine) }
 
 // budgetFLOPs is the work that one submit may hold.
 func (b *Backend) budgetFLOPs() float64 {
@@ -321,7 +335,7 @@ func (b *Backend) pipeline(key pipelineKey) (*vk.Pipeline, error) {
 		for i := range bind {
 			bind[i] = vk.Binding{Buffer: b.dummy, Range: b.dummy.Size()}
 			if spec.Texels>>i&1 != 0 {
-				bind[i].Format = vk.TexelRGBA32F
+				bind[i].Format = texelFormat(spec.Name, vkattn.Float32)
 			}
 		}
 		steps := []func() error{

@@ -160,6 +160,7 @@ func (l *layout) area(a, b int) area {
 		}
 		return r
 	}
+	var few [8]vkattn.Span
 	s := &l.seqs[s0]
 	r.head0, r.head1, r.row1 = h0, h1+1, s.Sq*l.pack
 	if h0 == h1 {
@@ -167,7 +168,7 @@ func (l *layout) area(a, b int) area {
 	}
 	if l.allKeys {
 		r.key1 = s.Sk
-	} else if spans := s.Spans(nil, r.row0/l.pack, ceilDiv(r.row1, l.pack)); len(spans) > 0 {
+	} else if spans := s.Spans(few[:0], r.row0/l.pack, ceilDiv(r.row1, l.pack)); len(spans) > 0 {
 		r.key0 = spans[0].Lo / keyTile * keyTile
 		r.key1 = min(s.Sk, ceilDiv(spans[len(spans)-1].Hi, keyTile)*keyTile)
 	}

@@ -61,11 +61,13 @@ func BenchmarkOwnTime(b *testing.B) {
 		again := be.pool.commands[len(be.pool.commands)-1]
 
 		start = time.Now()
-		must(commands.Begin(), commands.Timestamp(0), commands.Bind(empty, bind), commands.Push(bytesOf(&none)),
-			commands.Dispatch(1, 1, 1), commands.Timestamp(1), commands.End())
+		errs := [...]error{commands.Begin(), commands.Timestamp(0), commands.Bind(empty, bind), commands.Push(bytesOf(&none)),
+			commands.Dispatch(1, 1, 1), commands.Timestamp(1), commands.End()}
 		ticket, err := be.dev.Submit(again)
-		must(err, be.dev.Wait(b.Context(), ticket))
+		late := be.dev.Wait(b.Context(), ticket)
 		bare = append(bare, float64(time.Since(start).Nanoseconds()))
+		must(err, late)
+		must(errs[:]...)
 	}
 	median := func(x []float64) float64 {
 		slices.Sort(x)

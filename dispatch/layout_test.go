@@ -35,6 +35,8 @@ func TestShaderInterfaces(t *testing.T) {
 			push = topSlice{}
 		case selectGate:
 			push = gateSlice{}
+		case convertVariant:
+			push = convertSlice{}
 		}
 		if err := spirv.CheckPush(m.Info, push); err != nil {
 			t.Errorf("%s: %v", name, err)

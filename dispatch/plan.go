@@ -179,10 +179,15 @@ type Batch struct {
 	be        *Backend
 	calls     []*call
 	submitted bool
+	one       [1]*call // room for the usual number
 }
 
 // NewBatch starts an empty batch.
-func (b *Backend) NewBatch() vkattn.Batch { return &Batch{be: b} }
+func (b *Backend) NewBatch() vkattn.Batch {
+	n := &Batch{be: b}
+	n.calls = n.one[:0]
+	return n
+}
 
 // Len is the number of recorded calls.
 func (b *Batch) Len() int { return len(b.calls) }
@@ -252,17 +257,15 @@ func (b *Batch) start() (*pending, error) {
 		return nil, err
 	}
 	p := &pending{batch: b, done: make(chan struct{})}
+	p.held = p.four[:0]
 	for _, c := range b.calls {
-		for _, m := range c.memories() {
-			if err := m.acquire(); err != nil {
-				p.release()
-				return nil, err
-			}
-			p.held = append(p.held, m)
+		if err := p.hold(c); err != nil {
+			p.release()
+			return nil, err
 		}
 	}
 	b.submitted = true
-	p.enter = b.be.turn()
+	p.turn = b.be.turn()
 	return p, nil
 }
 
@@ -270,11 +273,36 @@ func (b *Batch) start() (*pending, error) {
 type pending struct {
 	batch *Batch
 	held  []*memory
-	enter func(context.Context) (leave func(), err error)
+	four  [4]*memory // room for q, k, v and out
+	turn  turn
 
 	done   chan struct{}
 	report vkattn.Report
 	err    error
+}
+
+// hold keeps the device allocations of a call until release.
+func (p *pending) hold(c *call) error {
+	keep := func(m *memory) error {
+		err := m.acquire()
+		if err == nil {
+			p.held = append(p.held, m)
+		}
+		return err
+	}
+	for _, t := range c.tensors() {
+		if m, ok := t.t.Mem.(*memory); ok {
+			if err := keep(m); err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range c.more {
+		if err := keep(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *pending) release() {
@@ -286,7 +314,7 @@ func (p *pending) release() {
 // run waits for the batch's turn and for its end.
 func (p *pending) run(ctx context.Context) {
 	defer close(p.done)
-	leave, err := p.enter(ctx)
+	err := p.turn.enter(ctx)
 	if err != nil {
 		p.release()
 		p.err = err
@@ -294,7 +322,7 @@ func (p *pending) run(ctx context.Context) {
 	}
 	be := p.batch.be
 	defer be.active.Done()
-	r := be.newRun(ctx, leave)
+	r := be.newRun(ctx, p.turn)
 	r.memories = p.held
 	for _, c := range p.batch.calls {
 		if err = r.call(c); err != nil {

@@ -42,7 +42,7 @@ func (b *Backend) record(ctx context.Context, f func(*run) error) (*recording, e
 	}
 	defer b.active.Done()
 	k := &recording{be: b}
-	r := b.newRun(ctx, func() {})
+	r := b.newRun(ctx, turn{})
 	r.keep = k
 	err := f(r)
 	if err == nil {
@@ -61,12 +61,13 @@ func (b *Backend) record(ctx context.Context, f func(*run) error) (*recording, e
 
 // run submits everything once more, after patch has changed the work buffers, and waits.
 func (k *recording) run(ctx context.Context, patch func() error) (vkattn.Report, error) {
-	leave, err := k.be.turn()(ctx)
+	t := k.be.turn()
+	err := t.enter(ctx)
 	if err != nil {
 		return vkattn.Report{}, err
 	}
 	defer k.be.active.Done()
-	r := k.be.newRun(ctx, leave)
+	r := k.be.newRun(ctx, t)
 	report := k.report
 	err = patch()
 	for i := 0; err == nil && i < len(k.cmds); i++ {
@@ -82,7 +83,7 @@ func (k *recording) run(ctx context.Context, patch func() error) (vkattn.Report,
 			err = k.retire(r)
 		}
 	}
-	leave()
+	t.leave()
 	for len(r.sent) > 0 {
 		err = errors.Join(err, k.retire(r))
 	}
@@ -93,7 +94,7 @@ func (k *recording) run(ctx context.Context, patch func() error) (vkattn.Report,
 // retire is run.retire, but that the commands stay.
 func (k *recording) retire(r *run) error {
 	f := r.sent[0]
-	r.sent = r.sent[1:]
+	r.sent = r.sent[:copy(r.sent, r.sent[1:])]
 	if err := k.be.dev.Wait(context.Background(), f.ticket); err != nil {
 		return err
 	}

@@ -15,13 +15,13 @@ import (
 // vkattn.RoofMeasurer. It takes buffers of up to 256 MiB.
 func (b *Backend) Roofs(ctx context.Context) (vkattn.Roofs, error) {
 	var roofs vkattn.Roofs
-	leave, err := b.turn()(ctx)
-	if err != nil {
+	t := b.turn()
+	if err := t.enter(ctx); err != nil {
 		return roofs, err
 	}
 	defer b.active.Done()
-	r := b.newRun(ctx, leave)
-	err = r.roofs(&roofs)
+	r := b.newRun(ctx, t)
+	err := r.roofs(&roofs)
 	return roofs, r.end(err)
 }
 

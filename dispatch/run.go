@@ -28,7 +28,11 @@ type run struct {
 	held     []*vk.Buffer // back to the pool at the end
 	keep     *recording   // nil: what is recorded is submitted
 	memories []*memory
-	leave    func() // ends the turn
+	turn     turn
+
+	// Room for what most runs need.
+	flights [inFlight]flight
+	buffers [4]*vk.Buffer
 }
 
 type flight struct {
@@ -39,8 +43,10 @@ type flight struct {
 	start  time.Time
 }
 
-func (b *Backend) newRun(ctx context.Context, leave func()) *run {
-	return &run{be: b, ctx: ctx, leave: leave, start: time.Now(), report: vkattn.Report{Info: b.Info(), Splits: 1}}
+func (b *Backend) newRun(ctx context.Context, t turn) *run {
+	r := &run{be: b, ctx: ctx, turn: t, start: time.Now(), report: vkattn.Report{Info: b.Info(), Splits: 1}}
+	r.sent, r.held = r.flights[:0], r.buffers[:0]
+	return r
 }
 
 // hold takes a buffer from the pool until the end of the run.
@@ -127,7 +133,7 @@ func (r *run) flush() error {
 // retire waits for the oldest submit and learns the device's speed from it.
 func (r *run) retire() error {
 	f := r.sent[0]
-	r.sent = r.sent[1:]
+	r.sent = r.sent[:copy(r.sent, r.sent[1:])]
 	// Work on the device cannot be called back, so this wait ignores the context; the time budget bounds it.
 	if err := r.be.dev.Wait(context.Background(), f.ticket); err != nil {
 		f.cmds.Close()
@@ -172,7 +178,7 @@ func (r *run) end(err error) error {
 		r.cmds.Close()
 		r.cmds = nil
 	}
-	r.leave()
+	r.turn.leave()
 	for len(r.sent) > 0 {
 		if e := r.retire(); err == nil {
 			err = e
@@ -194,12 +200,12 @@ func (r *run) end(err error) error {
 
 // inTurn runs f when its turn comes, and waits for what it has submitted.
 func (b *Backend) inTurn(ctx context.Context, f func(*run) error) error {
-	leave, err := b.turn()(ctx)
-	if err != nil {
+	t := b.turn()
+	if err := t.enter(ctx); err != nil {
 		return err
 	}
 	defer b.active.Done()
-	r := b.newRun(ctx, leave)
+	r := b.newRun(ctx, t)
 	return r.end(f(r))
 }
 

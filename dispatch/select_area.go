@@ -24,7 +24,7 @@ type selectArea struct{ lo, hi [selectAxes]int }
 
 func (a *selectArea) n(axis int) int { return a.hi[axis] - a.lo[axis] }
 
-// selectTensor is a tensor, its strides along the axes, and how many words an element of the area touches from its first on.
+// selectTensor is a tensor, its strides along the axes, and how many elements of it an element of the area touches from its first on.
 type selectTensor struct {
 	view
 	name    string
@@ -40,15 +40,16 @@ func (t *selectTensor) window(a *selectArea, align int64) window {
 		first += a.lo[x] * stride
 		last += (a.hi[x] - 1) * stride
 	}
-	start := int64(first) * 4 / align * align
-	end := min((int64(last+t.words)*4+15)/16*16, t.room)
-	return window{start, end - start, uint32(int64(first) - start/4)}
+	w := t.view.window(first, last+t.words, align)
+	w.base += uint32(first - t.off)
+	return w
 }
 
 // selectJob is a kernel of select_*.comp and its tensors. How it is cut does not show in the bits.
 type selectJob struct {
 	r        *run
 	name     string
+	key      pipelineKey // nil: that of a kernel which chooses
 	tensors  []selectTensor
 	list     *vk.Buffer                             // of sequences
 	groups   func(a *selectArea) [3]int             // workgroups
@@ -75,7 +76,10 @@ func (j *selectJob) run(whole selectArea) error {
 	j.limit, j.align = int64(min(limits.MaxStorageBufferRange, 1<<62)), max(16, int64(limits.MinStorageBufferOffsetAlignment))
 	j.budget = j.r.be.budgetFLOPs()
 	var err error
-	if j.pipeline, err = j.r.be.pipeline(selectKeyOf(&j.r.be.caps, j.name)); err != nil {
+	if j.key == nil {
+		j.key = selectKeyOf(&j.r.be.caps, j.name)
+	}
+	if j.pipeline, err = j.r.be.pipeline(j.key); err != nil {
 		return err
 	}
 	return j.cut(whole)

@@ -25,19 +25,6 @@ type call struct {
 	more   []*memory // that the call uses beside its tensors
 }
 
-// memories lists the device allocations that a call uses.
-func (c *call) memories() []*memory {
-	ms := slices.Clone(c.more)
-	all := c.tensors()
-	for i := range all {
-		t := &all[i]
-		if m, ok := t.t.Mem.(*memory); ok {
-			ms = append(ms, m)
-		}
-	}
-	return ms
-}
-
 type namedTensor struct {
 	name string
 	t    *vkattn.Tensor

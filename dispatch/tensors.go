@@ -183,16 +183,10 @@ func (p *packing) rowElements(t vkattn.Tensor) int {
 	return t.Shape[3]
 }
 
-// Copy copies between host memory and this backend's memory, in either direction; see vkattn.Backend.
-func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
-	if err := b.alive(); err != nil {
-		return err
-	}
+// checkPair finds what is wrong with a destination and a source that are to have the same shape.
+func (b *Backend) checkPair(dst, src vkattn.Tensor) error {
 	if !dst.Given() || !src.Given() {
 		return &vkattn.ArgError{Arg: "Copy", Reason: "dst and src must both be given"}
-	}
-	if dst.Type != src.Type {
-		return &vkattn.ShapeError{Arg: "dst", Axis: "type", Got: dst.Type, Want: src.Type.String()}
 	}
 	for _, t := range []struct {
 		name string
@@ -207,11 +201,25 @@ func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
 			return &vkattn.ArgError{Arg: t.name, Reason: fmt.Sprintf("memory of type %T is neither host memory nor this backend's", t.t.Mem)}
 		}
 	}
-	if src.Type.Size() == 0 && src.Stride[3] == 0 && src.Shape[3] > 1 {
-		return &vkattn.ArgError{Arg: "src", Reason: fmt.Sprintf("broadcasts elements of a block of %s", src.Type)}
-	}
 	if dst.Shape != src.Shape {
 		return &vkattn.ShapeError{Arg: "dst", Axis: "shape", Got: dst.Shape, Want: fmt.Sprint(src.Shape)}
+	}
+	return nil
+}
+
+// Copy copies between host memory and this backend's memory, in either direction; see vkattn.Backend.
+func (b *Backend) Copy(ctx context.Context, dst, src vkattn.Tensor) error {
+	if err := b.alive(); err != nil {
+		return err
+	}
+	if err := b.checkPair(dst, src); err != nil {
+		return err
+	}
+	if dst.Type != src.Type {
+		return &vkattn.ShapeError{Arg: "dst", Axis: "type", Got: dst.Type, Want: src.Type.String()}
+	}
+	if src.Type.Size() == 0 && src.Stride[3] == 0 && src.Shape[3] > 1 {
+		return &vkattn.ArgError{Arg: "src", Reason: fmt.Sprintf("broadcasts elements of a block of %s", src.Type)}
 	}
 	if src.Len() == 0 {
 		return nil

@@ -49,12 +49,13 @@ func (t types) read(variant string) types {
 
 // texelFormat is how a build reads a type through a texel buffer, TexelNone where it cannot.
 func texelFormat(variant string, t vkattn.Type) vk.TexelFormat {
+	numbers := variant != codesVariant
 	switch {
-	case variant == texelVariant && t == vkattn.Float32:
+	case numbers && t == vkattn.Float32:
 		return vk.TexelRGBA32F
-	case variant == texelVariant && t == vkattn.Float16:
+	case numbers && t == vkattn.Float16:
 		return vk.TexelRGBA16F
-	case variant == texelVariant:
+	case numbers:
 		return vk.TexelNone
 	case t == vkattn.Float32:
 		return vk.TexelRGBA32U

@@ -40,7 +40,7 @@ type perHead struct {
 func (s *sections) next(a int, further int64) (section, error) {
 	sec := section{tile: a, end: a, params: s.params}
 	p := &sec.params
-	sec.words = make([]uint32, paramWords)
+	sec.words = make([]uint32, paramWords, paramWords+sequenceWords) // all that a call of one sequence takes
 	p.GlobalList = uint32(len(sec.words))
 	room := int((s.limit - further - 256) / 4)
 	if s.op.With.Has(vkattn.WithGlobal) {
@@ -72,7 +72,8 @@ func (s *sections) next(a int, further int64) (section, error) {
 	}
 	f := s.fill(a, room-used, perSequence)
 	sec.end = f.end
-	var table []uint32 // of sequences
+	var one [sequenceWords]uint32
+	table := one[:0] // of sequences
 	seq0, _, _ := s.locate(a)
 	for i := seq0; i < seq0+f.sequences; i++ {
 		table = appendSequence(table, &s.seqs[i], s.first[i]/s.heads)

@@ -39,6 +39,7 @@ var variants = []Variant{
 	{Name: "linear_favor", Source: "linear_favor.comp"},
 	{Name: "linear_join", Source: "linear_join.comp"},
 	{Name: "linear_srms", Source: "linear_srms.comp"},
+	{Name: "convert", Source: "convert.comp"},
 	{Name: "merge", Source: "merge.comp"},
 	{Name: "merge_parts", Source: "merge_parts.comp"},
 	{Name: "cache_append", Source: "cache_append.comp"},
