@@ -117,6 +117,7 @@ type Report struct {
 	DeviceMem  int64         `json:"device_mem"`  // bytes of device memory taken for this batch: staged inputs, outputs, scratch
 	Scratch    int64         `json:"scratch_mem"` // of it, beyond inputs and outputs
 	Work       Work          `json:"work"`
+	Notes      []string      `json:"notes,omitempty"`    // how the calls ran, where the plan leaves it open
 	Fallback   string        `json:"fallback,omitempty"` // why something slower ran than was asked for
 	NotTaken   []Refusal     `json:"not_taken,omitempty"`
 }

@@ -29,6 +29,8 @@ type BlockMask struct {
 	Full                 []bool
 	Tile                 []int32  // by entry of Keys: its tile of Bits, or -1; nil: -1 for all
 	Bits                 []uint32 // tiles, one behind the other
+
+	form *knownForm // of the builder, or nil
 }
 
 // NewBlockMask builds a block mask of sq x sk tokens by asking block once for every block of the grid.
@@ -104,11 +106,11 @@ func (m *BlockMask) Listed(b, h, i, j int) bool {
 	return m.TileRow(m.Tile[e], i%m.BlockQ)[j/32]>>(j%32)&1 != 0
 }
 
-// UnderMasks is m with every block partial, so that a boolean or a tree mask may hide pairs in any of them.
-// The lists are shared with m.
+// UnderMasks is m with every block partial, so that a boolean or a tree mask may hide pairs in any of them, and
+// without its form. The lists are shared with m.
 func (m *BlockMask) UnderMasks() *BlockMask {
 	u := *m
-	u.Full = make([]bool, len(m.Full))
+	u.Full, u.form = make([]bool, len(m.Full)), nil
 	return &u
 }
 

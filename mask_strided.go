@@ -28,11 +28,11 @@ func (p Part) choose(local, distant pattern) (pattern, error) {
 //
 //	j <= i+off  and  (i+off-j < stride  or  (i+off-j) mod stride == 0)
 //
-// The distant keys lie in every block: unless stride is longer than a block, the kernel visits all of them. stride is
-// about the square root of the length. Source: Child et al., "Generating Long Sequences with Sparse Transformers"
+// The distant keys lie in every block: a kernel goes by the mask's Form instead. stride is about the square root of the
+// length. Source: Child et al., "Generating Long Sequences with Sparse Transformers"
 // (2019), openai/sparse_attention.
 func (g MaskGrid) Strided(stride int, part Part) (*BlockMask, error) {
-	return g.shared(func(g MaskGrid) (pattern, error) {
+	m, err := g.shared(func(g MaskGrid) (pattern, error) {
 		if err := inRange("stride", stride, 1, MaxSequence); err != nil {
 			return nil, err
 		}
@@ -40,6 +40,14 @@ func (g MaskGrid) Strided(stride int, part Part) (*BlockMask, error) {
 		local.Causal, local.Window = true, Window{Left: Tokens(stride - 1)}
 		return part.choose(local, &dilatedPattern{sk: g.SeqK, off: g.off(), right: Tokens(0), step: stride})
 	})
+	if err != nil || part == Local {
+		return m, err
+	}
+	f := MaskForm{Off: g.off(), Step: stride, Steps: Window{Right: Tokens(0)}}
+	if part == Merged {
+		f.Near = stride
+	}
+	return m.withForm(f), nil
 }
 
 // Fixed keeps, causally, the keys of the row's own block of stride keys (local) and of every such block the

@@ -8,7 +8,7 @@ package vkattn
 // tokens, the row's own included, is Window{Tokens(W-1), Tokens(0)} (what others call sliding_window=W). dilation 1 is no
 // dilation. Source: Beltagy et al., "Longformer" (2020), for the dilation.
 func (g MaskGrid) Window(w Window, dilation int) (*BlockMask, error) {
-	return g.shared(func(g MaskGrid) (pattern, error) {
+	m, err := g.shared(func(g MaskGrid) (pattern, error) {
 		if err := checkWindow(w); err != nil {
 			return nil, err
 		}
@@ -22,6 +22,10 @@ func (g MaskGrid) Window(w Window, dilation int) (*BlockMask, error) {
 		p.Window = w
 		return p, nil
 	})
+	if err != nil || dilation == 1 {
+		return m, err
+	}
+	return m.withForm(MaskForm{Off: g.off(), Step: dilation, Steps: w}), nil
 }
 
 func checkWindow(w Window) error {

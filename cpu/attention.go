@@ -48,6 +48,9 @@ func (a *attention) bind(args vkattn.Args) (job, error) { return bind(a.op, a.gr
 func (c *call) work() vkattn.Work { return c.op.Work(&c.args, c.seqs, false) }
 
 func (c *call) run(ctx context.Context, b *Backend) (splits int, err error) {
+	if c.formed != nil {
+		return c.runFormed(ctx, b)
+	}
 	rows, _ := b.kernel.tile()
 	units, parts := c.split(c.units(rows), len(b.workers))
 	if err := b.spread(len(units), func(w *worker, i int) error { return w.attend(ctx, c, &units[i]) }); err != nil {

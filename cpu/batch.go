@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +90,9 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 		r.Op, r.Kernel, r.Tile, r.Splits = c.name, c.op.kernel(), c.op.tile(backend.kernel), splits
 		r.Calls++
 		r.Slices++
+		if a, ok := c.job.(*call); ok && a.note != "" && !slices.Contains(r.Notes, a.note) {
+			r.Notes = append(r.Notes, a.note)
+		}
 		r.Scratch = max(r.Scratch, int64(len(backend.workers))*c.op.scratchBytes(backend.kernel))
 	}
 	r.WallTime, r.DeviceMem = time.Since(start), r.Scratch

@@ -1,6 +1,9 @@
 package cpu
 
-import "github.com/vkattn/vkattn"
+import (
+	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/sparse"
+)
 
 // call is one recorded attention call: checked, with every tensor resolved to a slice.
 type call struct {
@@ -16,6 +19,10 @@ type call struct {
 	mask, tree                   []byte
 	scale                        float32
 	panels                       *blockPanels // of a block mask whose blocks have pairs of their own
+
+	formed        *sparse.Formed // how the call goes by the form of its block mask, or nil
+	note          string         // that it does, or why it does not
+	leaves, joins *rest          // the results are not written but left there; what the rows join
 }
 
 // bind checks args and resolves them.
@@ -24,7 +31,14 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value), panels: newBlockPanels(args.Blocks)}
+	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value)}
+	if args.Blocks != nil {
+		if c.formed, c.note = sparse.ByForm(op, &args, seqs); c.formed == nil {
+			c.panels = newBlockPanels(args.Blocks)
+		} else {
+			c.note = c.formed.String()
+		}
+	}
 	return c, resolve([]argument{
 		c.q.argument("Q", args.Q), c.k.argument("K", args.K), c.v.argument("V", args.V), c.out.argument("Out", args.Out),
 		{"LSE", args.LSE, &c.lse, nil}, {"Bias", args.Bias, &c.bias, nil}, {"Mask", args.Mask, nil, &c.mask},

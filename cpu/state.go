@@ -69,13 +69,18 @@ func (t *state) update(r int, s []float32) {
 // merge takes in a state of the same rows over other keys.
 func (t *state) merge(part *state) {
 	for r, pm := range part.m {
-		m := max(t.m[r], pm)
-		wt, wp := weight(t.m[r], m), weight(pm, m)
-		t.m[r], t.l[r] = m, t.l[r]*wt+part.l[r]*wp
-		o := t.row(r)
-		scale(float32(wt), o)
-		add(float32(wp), part.row(r), o)
+		t.mergeRow(r, pm, part.l[r], part.row(r).Data)
 	}
+}
+
+// mergeRow is merge for one row.
+func (t *state) mergeRow(r int, pm float32, pl float64, po []float32) {
+	m := max(t.m[r], pm)
+	wt, wp := weight(t.m[r], m), weight(pm, m)
+	t.m[r], t.l[r] = m, t.l[r]*wt+pl*wp
+	o := t.row(r)
+	scale(float32(wt), o)
+	add(float32(wp), blas32.Vector{N: len(po), Inc: 1, Data: po}, o)
 }
 
 // scale is x *= w. Unlike BLAS, which takes 0 for "forget x", it keeps a NaN a NaN.

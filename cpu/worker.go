@@ -63,7 +63,10 @@ func (w *worker) attend(ctx context.Context, c *call, u *unit) error {
 		if err != nil {
 			return err
 		}
-		if any {
+		switch {
+		case any && s.Sk <= partKeys: // there is nothing else
+			w.sum, w.part = w.part, w.sum
+		case any:
 			w.sum.merge(&w.part)
 		}
 	}
@@ -196,9 +199,15 @@ func (w *worker) write(c *call, u *unit) {
 			sink = c.sinks[a.SinkLogits.HeadIndex(s.Index, h)]
 		}
 		for i := u.i0; i < u.i1; i++ {
+			row := (i-u.i0)*len(u.heads) + n
+			if c.leaves != nil {
+				w.leaveRow(c, s, h, i, row)
+				continue
+			}
+			sees := c.joins != nil && w.joinRow(c, s, h, i, row)
 			at := a.Out.Index(s.Batch, h, s.Q0+i, 0)
 			out := c.out.row(w.outRow, at, c.op.ValueDim)
-			lse := w.sum.finish((i-u.i0)*len(u.heads)+n, out, sink, c.sinks != nil, func() bool { return !w.seesAny(c, s, h, i) })
+			lse := w.sum.finish(row, out, sink, c.sinks != nil, func() bool { return !sees && !w.seesAny(c, s, h, i) })
 			c.out.store(at, out)
 			if c.lse != nil {
 				c.lse[a.LSE.Index(s.Batch, h, s.Q0+i, 0)] = lse

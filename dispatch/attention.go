@@ -64,6 +64,9 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	op := c.op
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: c.path, Kernel: c.kernel(), Tile: c.tile(),
 		Splits: 1, SharedBytes: c.shared, Notes: c.notes, NotTaken: c.refused}
+	if op.With.Has(vkattn.WithBlocks) && !c.standard {
+		e.Notes = append(slices.Clip(e.Notes), "a block mask whose builder knows a stride goes by it, in parts that are joined, where nothing but causal lies on top")
+	}
 	batch := op.Batch
 	tiles := batch * op.HeadsQ / c.pack * ceilDiv(op.SeqQ*c.pack, c.tileRows())
 	if c.standard {
@@ -100,6 +103,9 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 
 // run brings the tensors to the device, runs the kernel, and brings the outputs home.
 func (ch *choice) run(r *run, c *call) error {
+	if f := ch.formOf(r, c); f != nil {
+		return ch.runForm(r, c, f)
+	}
 	op := ch.op
 	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
 	if c.share > 0 {
@@ -141,6 +147,13 @@ func (ch *choice) run(r *run, c *call) error {
 	}
 	if l.lse, home[1], err = r.stageOut(c.written(c.args.LSE), 1); err != nil {
 		return err
+	}
+	if c.leaves {
+		l.phase |= phaseLeave
+	}
+	if c.joins.Given() {
+		l.phase |= phaseJoin
+		l.bias, l.mask = deviceView(c.joins), deviceView(c.joinsOut)
 	}
 	slopes, err := r.perHead(c.args.Slopes)
 	if err != nil {
@@ -356,6 +369,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 		for i := range g.pieces {
 			pc := &g.pieces[i]
 			s := pc.slice()
+			s.Phase |= l.phase
 			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
 			b := bindings(work, l, &pc.windows)
 			keyBindings(key, l, b)
@@ -377,6 +391,7 @@ func (r *run) flash(key kernelKey, s *sections, vector bool) error {
 				continue
 			}
 			s := pc.slice()
+			s.Phase |= l.phase
 			b := bindings(work, l, &pc.windows)
 			b[bindQ], b[bindK] = partials, partialState
 			x, y := r.grid(rows)

@@ -231,6 +231,9 @@ func (b *Backend) Caps() vk.Caps { return b.caps.Clone() }
 // Memory counts the device memory in use, by purpose.
 func (b *Backend) Memory() vk.MemoryStats { return b.dev.Memory() }
 
+// Trim gives back the memory that the backend keeps for later runs, 256 MiB at most: what Memory counts then is in use.
+func (b *Backend) Trim() { b.pool.drop() }
+
 // PipelinesCreated counts the pipelines built since Open.
 func (b *Backend) PipelinesCreated() int { return b.dev.PipelinesCreated() }
 

@@ -67,6 +67,7 @@ type choice struct {
 
 	mu     sync.Mutex
 	last   *geometry // of the last call
+	form   *form     // of the last block mask that has one
 	blocks blockCache
 }
 

@@ -115,6 +115,7 @@ type layout struct {
 	share                         float64 // of the predicted work that is done, see call
 	maskHeads, maskBlock          int     // heads that the mask has, and keys that one of its bytes is for
 	cached                        *cached // keys and values lie in the pool of a cache
+	phase                         uint32  // of all dispatches: phaseLeave, phaseJoin, and then bias and mask are what the rows join
 }
 
 func newLayout(g *geometry, limits *vk.Limits) *layout {
@@ -240,6 +241,13 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 	if l.lse.given() {
 		lo, hi = rows(&l.lse)
 		place(bindLSE, "lse", &l.lse, lo, hi)
+	}
+	if l.phase&phaseJoin != 0 {
+		lo, hi = rows(&l.bias)
+		place(bindBias, "the state that rows join", &l.bias, lo, hi)
+		lo, hi = rows(&l.mask)
+		place(bindMask, "the results that rows join", &l.mask, lo, hi)
+		return w, ok, which
 	}
 	if l.bias.given() {
 		lo, hi = scores(&l.bias, a.head0, a.head1, 1)

@@ -276,7 +276,7 @@ func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *ev
 			b := bindings(work, l, &windows)
 			keyBindings(key, l, b)
 			s := piece.slice()
-			s.Phase |= phaseItems
+			s.Phase |= phaseItems | l.phase
 			s.TileFirst, s.TileCount = uint32(from), uint32(n)
 			if split {
 				s.Phase |= phasePartial
@@ -309,7 +309,7 @@ func (r *run) flashEven(key kernelKey, pipeline *vk.Pipeline, s *sections, p *ev
 		b := bindings(work, l, &windows)
 		b[bindQ], b[bindK] = partials, partialState
 		s := piece.slice()
-		s.Phase |= phaseItems
+		s.Phase |= phaseItems | l.phase
 		n := g.joined[1] - g.joined[0]
 		s.TileFirst, s.TileCount = uint32(g.joined[0]), uint32(n)
 		x, y := r.grid(n * tileRows)

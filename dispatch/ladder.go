@@ -25,7 +25,7 @@ type Step struct {
 	Path   string    `json:"path,omitempty"` // as in Report.Path
 	State  StepState `json:"state"`
 	Reason string    `json:"reason,omitempty"`
-	// Cached says that the verdict is of an earlier process, and File where verdicts on this kernel lie: deleting it asks for
+	// Cached says that the verdict was known before, and File where verdicts on this kernel lie: deleting it asks for
 	// a new one.
 	Cached bool   `json:"cached,omitempty"`
 	File   string `json:"file,omitempty"`
@@ -145,6 +145,9 @@ func rungOf(d decision) (variant, path, name string) {
 func (b *Backend) testStep(ctx context.Context, d decision, before func(Step) bool) (Step, error) {
 	variant, path, name := rungOf(d)
 	s := Step{Kernel: d.summary().kernel, Rung: name, Path: path, State: StepPassed, File: b.cacheFile("selftest", path, variant)}
+	if c, ok := d.(*choice); ok && (c.op.TypeQ != vkattn.Float32 || c.op.TypeK != vkattn.Float32 || c.op.TypeV != vkattn.Float32 || c.op.TypeOut != vkattn.Float32) {
+		s.Reason = "tested in float32" // which admits the rung
+	}
 	var v verdict
 	if loadCache(s.File, &v) && v.Path == path && v.Passed {
 		s.Cached = true
@@ -160,8 +163,8 @@ func (b *Backend) testStep(ctx context.Context, d decision, before func(Step) bo
 		}
 		return b.testRung(ctx, path)
 	})
-	if s.Reason = v.Reason; !v.Passed {
-		s.State = StepFailed
+	if !v.Passed {
+		s.State, s.Reason = StepFailed, v.Reason
 	}
 	return s, err
 }

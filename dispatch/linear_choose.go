@@ -79,12 +79,16 @@ type chunkKey struct {
 	Delta                      bool
 	Norm                       uint32
 	Exponential                bool
+	Span                       uint32 // columns of a state, with z
+	Channel                    bool
+	Slice                      uint32 // features at once
 }
 
 // spec is the table of specialization ids of linear_chunk.comp; a test compares it with the SPIR-V.
 func (k chunkKey) spec() []vk.SpecConstant {
 	return []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Chunk}, {ID: 2, Value: k.Padded}, {ID: 3, Value: 0},
-		{ID: 4, Value: b2u(k.Delta)}, {ID: 5, Value: k.Norm}, {ID: 6, Value: b2u(k.Exponential)}}
+		{ID: 4, Value: b2u(k.Delta)}, {ID: 5, Value: k.Norm}, {ID: 6, Value: b2u(k.Exponential)}, {ID: 7, Value: k.Span},
+		{ID: 8, Value: b2u(k.Channel)}, {ID: 9, Value: k.Slice}}
 }
 
 func (k chunkKey) pipelineSpec() vk.PipelineSpec {
@@ -94,9 +98,9 @@ func (k chunkKey) pipelineSpec() vk.PipelineSpec {
 // span is the number of value columns of one workgroup.
 func (k chunkKey) span() int {
 	if k.Norm != 0 {
-		return int(k.Invocations) - 1
+		return int(k.Span) - 1
 	}
-	return int(k.Invocations)
+	return int(k.Span)
 }
 
 const linearRecurrent, linearChunk = "linear_recurrent", "linear_chunk"
@@ -284,21 +288,25 @@ func (p *planner) fitChunk(caps *vk.Caps, c *linearChoice) (key chunkKey, shared
 	switch {
 	case !op.Causal:
 		return key, 0, "a call that is not causal has no order to cut to chunks"
-	case op.Decay == vkattn.DecayChannel:
-		return key, 0, "a decay for each feature leaves no product of matrices"
 	case op.Norm == vkattn.NormLiteral:
 		return key, 0, "norm literal divides the state anew for each token"
 	}
-	key = chunkKey{Invocations: 64, Chunk: 16, Padded: uint32(ceilDiv(op.FeatureDim(), 32) * 32), Delta: op.Rule == vkattn.RuleDelta}
+	key = chunkKey{Delta: op.Rule == vkattn.RuleDelta, Channel: op.Decay == vkattn.DecayChannel, Slice: 16, Exponential: c.mapping() == 2}
 	if op.Norm == vkattn.NormSum {
 		key.Norm = uint32(op.Norm)
 	}
-	key.Exponential = c.mapping() == 2
-	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
-	if key.Invocations > limit {
-		return key, 0, fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
+	if key.Channel {
+		key.Slice = 8
 	}
-	for {
+	key.Padded = uint32(ceilDiv(op.FeatureDim(), 16) * 16)
+	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
+	// Long chunks need more memory, and have fewer and larger products.
+	for _, key.Chunk = range []uint32{64, 32, 16} {
+		key.Invocations, key.Span = key.Chunk*key.Chunk/16, 16
+		if key.Invocations > limit {
+			why = fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
+			continue
+		}
 		var err error
 		if shared, err = p.modules[linearChunk].Info.SharedBytes(specMap(key.spec())); err != nil {
 			return key, 0, err.Error()
@@ -306,8 +314,7 @@ func (p *planner) fitChunk(caps *vk.Caps, c *linearChoice) (key chunkKey, shared
 		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
 			return key, shared, ""
 		}
-		if key.Invocations /= 2; key.Invocations < 16 {
-			return key, 0, fmt.Sprintf("needs %d bytes of shared memory for %d features, the device has %d", shared, op.FeatureDim(), caps.Limits.MaxComputeSharedMemorySize)
-		}
+		why = fmt.Sprintf("needs %d bytes of shared memory for %d features, the device has %d", shared, op.FeatureDim(), caps.Limits.MaxComputeSharedMemorySize)
 	}
+	return key, 0, why
 }

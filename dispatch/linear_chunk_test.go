@@ -9,25 +9,40 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// TestLinearChunk: chunks give what the definition gives, whatever the decays and however alike the keys, and slices do
-// not change a bit.
+// TestLinearChunk: chunks give what the definition gives, whatever the decays and however alike the keys, in segments of
+// the tokens, too, and slices do not change a bit.
 func TestLinearChunk(t *testing.T) {
 	cfg := lowered(nil)
 	cfg.Kernel = "linear_chunk"
 	b := open(t, cfg)
 	cfg.Budget = time.Nanosecond
 	hurry := open(t, cfg)
+	cfg.Budget, cfg.Splits = 0, 3
+	parts := open(t, cfg)
 	for i, c := range []linearCase{
 		{op: vkattn.Linear{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 65, HeadDim: 40, ValueDim: 59, Causal: true, StateIn: true, StateOut: true}},
 		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 100, HeadDim: 40, ValueDim: 100, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, Decay: vkattn.DecayHead, StateIn: true, StateOut: true}},
 		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 257, HeadDim: 64, Causal: true, Decay: vkattn.DecayToken, StateOut: true}, strength: 5, tolerance: 1e-4},
 		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 100, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, StateIn: true, StateOut: true}, correlated: true, tolerance: 1e-3},
 		{op: vkattn.Linear{Batch: 1, HeadsQ: 1, HeadsV: 2, SeqQ: 63, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayToken}, strength: 5, correlated: true, tolerance: 1e-3},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, HeadsK: 1, SeqQ: 130, HeadDim: 40, ValueDim: 20, Causal: true, Decay: vkattn.DecayChannel, StateIn: true, StateOut: true}, strength: 5, tolerance: 1e-4},
+		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 150, HeadDim: 64, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayChannel, StateOut: true}, strength: 5, correlated: true, tolerance: 1e-3},
 		{op: vkattn.Linear{Batch: 3, HeadsQ: 2, Packed: true, TotalQ: 120, SeqQ: 100, HeadDim: 64, Causal: true, Map: vkattn.MapSiLU, Norm: vkattn.NormSRMS, Decay: vkattn.DecayHead}, lens: []int{100, 0, 20}},
 		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 100, HeadDim: 32, Causal: true, Map: vkattn.MapFavor, Features: 48, Norm: vkattn.NormSum, StateOut: true}, tolerance: 3e-5},
 	} {
 		args := c.run(t, b, uint64(i))
 		want := linearResults(&args)
+		if c.op.Decay == vkattn.DecayHead && c.op.Norm == vkattn.NormSum || c.op.Decay == vkattn.DecayChannel && c.op.Rule == vkattn.RuleAdd {
+			oracle := linearOracle(t, c.op, &args)
+			blankLinear(&args)
+			if r := run(t, parts, c.op, args); r.Splits < 2 {
+				t.Errorf("%v: %d segments", c.op, r.Splits)
+			}
+			checkLinear(t, c.op, &args, oracle, max(c.tolerance, 1e-5))
+		}
+		if c.op.Decay != vkattn.DecayChannel && c.op.Rule != vkattn.RuleDelta {
+			continue // pipelines are dear
+		}
 		blankLinear(&args)
 		r := run(t, hurry, c.op, args)
 		if err := sameBits(linearResults(&args), want); err != nil {
@@ -39,7 +54,7 @@ func TestLinearChunk(t *testing.T) {
 	}
 	for _, op := range []vkattn.Linear{
 		{Batch: 1, HeadsQ: 1, SeqQ: 8, HeadDim: 64},
-		{Batch: 1, HeadsQ: 1, SeqQ: 8, HeadDim: 64, Causal: true, Decay: vkattn.DecayChannel},
+		{Batch: 1, HeadsQ: 1, SeqQ: 8, HeadDim: 64, Causal: true, Norm: vkattn.NormLiteral},
 	} {
 		if err := b.Supports(op); !errors.Is(err, vkattn.ErrUnsupported) {
 			t.Errorf("%v: %v", op, err)

@@ -29,8 +29,9 @@ func (c *linearCall) cutter() *linearCutter {
 		}
 		if k := c.ch.chunk; k.Chunk > 0 {
 			// All loops of a chunk over features, pairs and what an invocation loads.
-			perRead := int(k.Padded + (k.Padded+2)*k.Chunk*k.Chunk/k.Invocations + k.Padded*k.Chunk/k.Invocations)
-			perToken = (3*int(k.Padded) + (2+c.ch.reads)*perRead) / int(k.Chunk)
+			tiles := k.Span * 4 / k.Chunk
+			perRead := int(k.Padded*(1+tiles) + 2*k.Padded*k.Chunk/k.Invocations + tiles*k.Chunk + k.Chunk)
+			perToken = ceilDiv((2+c.ch.reads)*perRead, int(k.Chunk))
 		}
 		cut.most = max(16, vk.MaxLoopIterations/perToken)
 	}
@@ -70,7 +71,8 @@ func (c *linearCall) causal() error {
 // segments computes parts of a sequence side by side: the state that each leaves, starting from nothing; the state before
 // each; the outputs from there.
 func (c *linearCall) segments(tokens int) error {
-	partTokens := ceilDiv(tokens, c.parts)
+	grain := max(1, int(c.ch.chunk.Chunk))
+	partTokens := ceilDiv(ceilDiv(tokens, c.parts), grain) * grain
 	parts := ceilDiv(tokens, partTokens)
 	c.r.report.Splits = max(c.r.report.Splits, parts)
 	partial, err := c.partialStates(parts)

@@ -12,7 +12,7 @@ import (
 // not causal, else segments, which costs the half again. Tokens of the delta rule follow each other, and so do the maxima
 // of favor. How many states there are must not show where SplitKeys promises that.
 func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) int {
-	if ch.chunk.Chunk > 0 || cfg.SplitKeys > 0 || ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
+	if cfg.SplitKeys > 0 || ch.op.Rule != vkattn.RuleAdd || ch.op.Map == vkattn.MapFavor || keys == 0 || sequences == 0 {
 		return 1
 	}
 	shape := ch.op.StateShape(1)
@@ -32,7 +32,14 @@ func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) i
 		return clamp(cfg.Splits, 1, max(most, min(keys, 16)))
 	}
 	groups := units * float64(ceilDiv(ch.op.ValueDim, ch.span()))
-	n := clamp(int(math.Ceil(float64(parallelTiles(caps, int(ch.key.Invocations), 1<<20))/max(groups, 1))), 1, most)
+	invocations := int(ch.key.Invocations)
+	if k := ch.chunk; k.Chunk > 0 {
+		invocations = min(invocations, 64) // they have more to do, and wait for each other
+		if most = min(most, keys/int(2*k.Chunk)); most < 1 {
+			return 1
+		}
+	}
+	n := clamp(int(math.Ceil(float64(parallelTiles(caps, invocations, 1<<20))/max(groups, 1))), 1, most)
 	if ch.op.Causal && n < 4 {
 		return 1
 	}

@@ -184,15 +184,30 @@ func maskOf(t vkattn.Tensor, blocks int) vkattn.Tensor {
 // staged is a call whose rows choose, with its tensors on the device.
 type staged struct {
 	chooser
+	resident
+}
+
+// stageChooser brings the tensors of a call to the device once, for all kernels that read them.
+func (r *run) stageChooser(c *call, op *vkattn.Attention) (*staged, error) {
+	res, err := r.reside(c)
+	if err != nil {
+		return nil, err
+	}
+	res.args.Gates = vkattn.Tensor{}
+	s := &staged{chooser{r: r, op: op, seqs: c.seqs}, *res}
+	return s, s.writeList()
+}
+
+// resident is the tensors of a call on the device.
+type resident struct {
 	q, k, v, out view
 	args         vkattn.Args // of attention: the same tensors, rows padded if they were on the host
 	homes        []func() error
 }
 
-// stageChooser brings the tensors of a call to the device once, for all kernels that read them.
-func (r *run) stageChooser(c *call, op *vkattn.Attention) (*staged, error) {
-	s := &staged{chooser: chooser{r: r, op: op, seqs: c.seqs}, args: c.args}
-	s.args.Gates = vkattn.Tensor{}
+// reside brings the tensors of a call to the device once, for all calls that it consists of.
+func (r *run) reside(c *call) (*resident, error) {
+	s := &resident{args: c.args}
 	pad := 1
 	if c.vectorRows() {
 		pad = 4
@@ -205,7 +220,7 @@ func (r *run) stageChooser(c *call, op *vkattn.Attention) (*staged, error) {
 		if *t.v, err = r.stageIn(*t.in, pad); err != nil {
 			return nil, err
 		}
-		*t.in = s.asTensor(*t.v, vkattn.Float32, t.in.Shape[0], t.in.Shape[1], t.in.Shape[2])
+		*t.in = r.asTensor(*t.v, t.in.Type, t.in.Shape[0], t.in.Shape[1], t.in.Shape[2])
 	}
 	var lse view
 	for _, t := range []struct {
@@ -223,13 +238,13 @@ func (r *run) stageChooser(c *call, op *vkattn.Attention) (*staged, error) {
 		if home != nil {
 			s.homes = append(s.homes, home)
 		}
-		*t.v, *t.out = v, s.asTensor(v, vkattn.Float32, t.out.Shape[0], t.out.Shape[1], t.out.Shape[2])
+		*t.v, *t.out = v, r.asTensor(v, t.out.Type, t.out.Shape[0], t.out.Shape[1], t.out.Shape[2])
 	}
-	return s, s.writeList()
+	return s, nil
 }
 
 // home brings the outputs home.
-func (s *staged) home() error {
+func (s *resident) home() error {
 	for _, h := range s.homes {
 		if err := h(); err != nil {
 			return err

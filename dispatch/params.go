@@ -80,6 +80,8 @@ const (
 	phaseSuspend
 	phasePartial
 	phaseItems
+	phaseLeave
+	phaseJoin
 )
 
 const (

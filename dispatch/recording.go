@@ -62,14 +62,13 @@ func (b *Backend) record(ctx context.Context, f func(*run) error) (*recording, e
 // run submits everything once more, after patch has changed the work buffers, and waits.
 func (k *recording) run(ctx context.Context, patch func() error) (vkattn.Report, error) {
 	t := k.be.turn()
-	err := t.enter(ctx)
-	if err != nil {
+	if err := t.enter(ctx); err != nil {
 		return vkattn.Report{}, err
 	}
 	defer k.be.active.Done()
 	r := k.be.newRun(ctx, t)
 	report := k.report
-	err = patch()
+	err := patch()
 	for i := 0; err == nil && i < len(k.cmds); i++ {
 		if err = ctx.Err(); err != nil {
 			break
@@ -94,7 +93,7 @@ func (k *recording) run(ctx context.Context, patch func() error) (vkattn.Report,
 // retire is run.retire, but that the commands stay.
 func (k *recording) retire(r *run) error {
 	f := r.sent[0]
-	r.sent = r.sent[:copy(r.sent, r.sent[1:])]
+	r.sent = r.sent[1:]
 	if err := k.be.dev.Wait(context.Background(), f.ticket); err != nil {
 		return err
 	}

@@ -102,13 +102,15 @@ type chooser struct {
 }
 
 // scratch is a tensor of float32 or of words in memory of its own, rows one behind the other.
-func (c *chooser) scratch(b, h, rows, row int) (view, error) {
+func (c *chooser) scratch(b, h, rows, row int) (view, error) { return c.r.scratch(b, h, rows, row) }
+
+func (r *run) scratch(b, h, rows, row int) (view, error) {
 	if n := 4 * float64(b) * float64(h) * float64(rows) * float64(row); n > 1<<46 {
-		return view{}, fmt.Errorf("dispatch: %g bytes of scratch for what rows choose: %w", n, vkattn.ErrOutOfMemory)
+		return view{}, fmt.Errorf("dispatch: %g bytes of scratch: %w", n, vkattn.ErrOutOfMemory)
 	}
 	v := view{sb: h * rows * row, sh: rows * row, ss: row, sj: 1, n: row}
 	var err error
-	v.buf, err = c.r.hold(max(16, 4*int64(b)*int64(h)*int64(rows)*int64(row)), vk.HeapDevice, "scratch")
+	v.buf, err = r.hold(max(16, 4*int64(b)*int64(h)*int64(rows)*int64(row)), vk.HeapDevice, "scratch")
 	if err == nil {
 		v.room = v.buf.Size()
 	}
@@ -117,8 +119,12 @@ func (c *chooser) scratch(b, h, rows, row int) (view, error) {
 
 // asTensor is a view as kernels of attention take it.
 func (c *chooser) asTensor(v view, t vkattn.Type, b, h, s int) vkattn.Tensor {
+	return c.r.asTensor(v, t, b, h, s)
+}
+
+func (r *run) asTensor(v view, t vkattn.Type, b, h, s int) vkattn.Tensor {
 	return vkattn.Tensor{Type: t, Shape: [4]int{b, h, s, v.n}, Stride: [4]int{v.sb, v.sh, v.ss, v.sj}, Offset: v.off,
-		Mem: &memory{be: c.r.be, buf: v.buf, size: v.room}}
+		Mem: &memory{be: r.be, buf: v.buf, size: v.room}}
 }
 
 // row is the part of a view from a row on.

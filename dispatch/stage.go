@@ -23,6 +23,10 @@ type call struct {
 	// cached says where the keys and values lie, if they are those of a cache: args.K and args.V are its pool then.
 	cached *cached
 	more   []*memory // that the call uses beside its tensors
+	// leaves: LSE is [B, heads, Sq, 2] and gets the maximum and sum of the rows. joins and joinsOut are those of such a call
+	// of the same rows and its Out, in float32, which these rows take in.
+	leaves          bool
+	joins, joinsOut vkattn.Tensor
 }
 
 type namedTensor struct {

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 // token by token.
 func TestStories(t *testing.T) {
 	set := golden.ForTest(t)
+	options := []llama.Options{{Tokens: 8}, {Tokens: 8, Page: 16}, {Tokens: 8, Page: 16, SplitKeys: 64}}
 	b := open(t, dispatch.Config{CacheDir: "off"})
 	texts := 0
 	for _, c := range set.Cases {
@@ -28,7 +30,7 @@ func TestStories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := llama.Open(t.Context(), b, want.Model, want.Tokenizer, llama.Options{Tokens: 8})
+		e, err := llama.Open(t.Context(), b, want.Model, want.Tokenizer, options[texts%len(options)])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,5 +52,51 @@ func TestStories(t *testing.T) {
 	}
 	if texts == 0 {
 		t.Skipf("no texts in %s", set.Dir)
+	}
+}
+
+// TestStoriesInTypes: caches that round keys and values on the device. What they change is reported; a device that has no such
+// caches says so.
+func TestStoriesInTypes(t *testing.T) {
+	c := golden.ForTest(t).Case("greedy_1")
+	if c == nil {
+		t.Skip("the golden set has no such text")
+	}
+	want, err := c.Text()
+	if errors.Is(err, vkattn.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, dispatch.Config{CacheDir: "off"})
+	types := []struct {
+		typ   vkattn.Type
+		least int // tokens that are the same, of 200
+	}{{vkattn.Float16, 100}, {vkattn.F8E4M3, 20}, {vkattn.Q8_0, 20}}
+	if testing.Short() {
+		types = types[:1] // a pipeline of its own for each
+	}
+	for _, x := range types {
+		e, err := llama.Open(t.Context(), b, want.Model, want.Tokenizer, llama.Options{Tokens: 8, Cache: x.typ})
+		if errors.Is(err, vkattn.ErrUnsupported) {
+			t.Logf("%s: not here: %v", x.typ, err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.Generate(t.Context(), io.Discard, llama.Request{Prompt: want.Prompt, Steps: want.Steps})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := want.Agrees(got.Tokens)
+		t.Logf("%s: %d of %d tokens", x.typ, n, want.Steps)
+		if n < x.least {
+			t.Errorf("%s: %d of %d tokens are the same, want %d", x.typ, n, want.Steps, x.least)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -183,15 +183,44 @@ void suspend(int row, uint slot) {
     }
 }
 
-// finish normalises, adds the sink, and writes out and lse to the caller's tensors; or, for one part of a
-// split, out with its maximum and sum to that part's rows, and leaves the sink to merge. (Their lse would
-// not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
-void finish(RowTile tile, int row, uint slot, bool partial) {
+// add_joined adds shares of the results that the rows join.
+void add_joined(RowTile tile, int row, float shares[OWN]) {
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        float top = running_max[o], sum = running_sum[o], factor = 0.0, lse = minus_infinity();
+        decays[o] = shares[o];
+    }
+    settle();
+    publish(0u);
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        float share = decay_of(r);
+        if (computes(row + int(r)) && share != 0.0) {
+            Row at = find_row(tile, row + int(r));
+            uint base = slice.mask_base + tile.seq.batch * mask_batch + at.head * mask_head + (tile.seq.q0 + at.i) * mask_row;
+            [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+                uint last = value_dim - 1u, d = min(slice_dim(x), last);
+                uvec4 words = uvec4(mask_data[base + d], mask_data[base + min(d + 1u, last)], mask_data[base + min(d + 2u, last)], mask_data[base + min(d + 3u, last)]);
+                accumulator[r * VALUE4 + x] += share * uintBitsToFloat(words);
+            }
+        }
+    }
+}
+
+// finish normalises, joins what an earlier call left of the same rows, adds the sink, and writes out and lse to the
+// caller's tensors; or, for one part of a split, out with its maximum and sum to that part's rows, and leaves the rest to
+// merge. (Their lse would not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
+void finish(RowTile tile, int row, uint slot, bool partial) {
+    bool leaves = !partial && (slice.phase & PHASE_LEAVE) != 0u, joins = !partial && (slice.phase & PHASE_JOIN) != 0u;
+    float shares[OWN];              // of what the rows join
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        float top = running_max[o], sum = running_sum[o], own_share = 1.0, factor = 0.0, lse = minus_infinity();
         Row own = owned(tile, row, o);
+        shares[o] = 0.0;
+        if (joins) {
+            uint at = slice.bias_base + tile.seq.batch * bias_batch + own.head * bias_head + (tile.seq.q0 + own.i) * bias_row;
+            join(vec2(bias_data[at], bias_data[at + 1u]), top, sum, own_share, shares[o]);
+        }
         if (sum != 0.0) {
-            factor = 1.0 / sum;
+            factor = own_share / sum;
+            shares[o] /= sum;
             lse = log_sum(top, sum);
         }
         if (!partial && (flags & FLAG_SINK) != 0u) {
@@ -202,7 +231,8 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
                 float both = max(top, sink);
                 float kept = exp_difference(top, both);
                 float total = sum * kept + exp_difference(sink, both);
-                factor = kept / total;
+                factor = own_share * kept / total;
+                shares[o] *= sum * kept / total;
                 lse = log_sum(both, total);
             }
         }
@@ -210,6 +240,10 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
             if (partial) {
                 lse_data[slice.lse_base + 2u * (slot + owned_row(o))] = top;
                 lse_data[slice.lse_base + 2u * (slot + owned_row(o)) + 1u] = sum;
+            } else if (leaves) {
+                uint at = slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row;
+                lse_data[at] = top;
+                lse_data[at + 1u] = sum;
             } else if ((flags & FLAG_LSE) != 0u) {
                 lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
             }
@@ -221,15 +255,23 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
     float factor_of_values = DESCALE == 1u ? value_factor(0u) : 1.0;
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         float f = decay_of(r);
+        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+            accumulator[r * VALUE4 + x] *= f;
+            if (DESCALE == 1u) {
+                accumulator[r * VALUE4 + x] *= factor_of_values;
+            }
+        }
+    }
+    if (joins) {
+        add_joined(tile, row, shares);
+    }
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         if (computes(row + int(r))) {
             Row at = find_row(tile, row + int(r));
             uint base = partial ? slice.out_base + (slot + r) * value_dim
                                 : slice.out_base + tile.seq.batch * out_batch + at.head * out_head + (tile.seq.q0 + at.i) * out_row;
             [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-                vec4 result = accumulator[r * VALUE4 + x] * f;
-                if (DESCALE == 1u) {
-                    result *= factor_of_values;
-                }
+                vec4 result = accumulator[r * VALUE4 + x];
                 if (partial || TYPE_OUT == TYPE_FLOAT32) {
                     store_floats(base, slice_dim(x), value_dim, result);
                 } else {
@@ -360,8 +402,9 @@ void main() {
                 continue;
             }
         }
-        find_tile(tile_first);
-        [[dont_unroll]] for (uint c0 = 0u; c0 < KEY_TILE; c0 += KEYS) {
+        uvec2 steps = steps_of_all(bits, KEY_TILE);
+        find_tile(tile_first + int(steps.x));
+        [[dont_unroll]] for (uint c0 = steps.x; c0 < steps.y; c0 += KEYS) {
             int j = tile_first + int(c0);
             find_keys();
             multiply_keys(k_base, j, key_first, key_end - 1);

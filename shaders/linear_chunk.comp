@@ -3,27 +3,42 @@
 #extension GL_EXT_control_flow_attributes : require
 
 // Linear attention by chunks of CHUNK tokens, for long prompts. G_a being the sum of the log decays of the chunk's tokens
-// up to a, Gamma_ab = exp(G_a - G_b) for b <= a:
+// up to a, and Gamma_ab = exp(G_a - G_b) for b <= a, of each feature where decays are of features:
 //
-//   U = V, or for the delta rule the solution of (I + tril(diag(beta) (Gamma * K K^T), -1)) U = diag(beta) (V - (K e^G) S)
+//   U = V, or for the delta rule the solution of (I + A) U = diag(beta) (V - (K e^G) S), A = tril(diag(beta) (Gamma * K K^T), -1)
 //   out = scale ((Q e^G) S + (Q K^T * Gamma) U);   S = e^(G_L) S + (K e^(G_L - G))^T U
 //
-// q, k, v, out and states as in linear_recurrent.comp; one decay a token or head, none, but not one a feature. One workgroup
-// has a column of one state for each invocation, and with NORM_SUM z for the last one. All exponents are differences of
-// decays inside a chunk, so nothing overflows; the system is solved row by row, for products of powers of its matrix
-// lose everything where keys are alike. No subgroup operations.
+// q, k, v, out, states and parts of the tokens as in linear_recurrent.comp. One workgroup has SPAN columns of one state, with
+// NORM_SUM z as the last of them, for one part of the tokens. Every product is one of tiles of 4 x 4 or 4 x 1 in registers,
+// whose factors lie in shared memory as vec4 of 4 tokens; features come SLICE at a time.
 //
-// Shared memory: (2 CHUNK + invocations) * PADDED + 2 CHUNK^2 + 3 CHUNK floats.
+// Decays are kept as sums inside of blocks of 16 tokens, and products of decays as exponents of sums of these: between a
+// token and the end of its block, of whole blocks, and from the start of its block to a later token. All are at most 0, so
+// nothing overflows however strong they are, and a product of features decays in factors at most 1. The system of the delta
+// rule is solved by forward substitution: first the inverses of its blocks of 16 on the diagonal, row by row, then block by
+// block. Products of powers of A lose everything where keys are alike. No subgroup operations.
+//
+// Shared memory: (2 or, with decays of features, 5) SLICE CHUNK + CHUNK^2 + 16 CHUNK (delta rule) + SPAN (CHUNK + PADDED)
+// floats, and a little more.
 //
 // Yang et al., arXiv:2312.06635, section 4, and arXiv:2406.06484, section 3.
 
-layout(local_size_x_id = 0) in;
-layout(constant_id = 1) const uint CHUNK = 16;
-layout(constant_id = 2) const uint PADDED = 64;         // at least F
+layout(local_size_x_id = 0) in;                         // (CHUNK/4)^2: a tile of 4 x 4 scores each
+layout(constant_id = 1) const uint CHUNK = 64;          // 16, 32 or 64
+layout(constant_id = 2) const uint PADDED = 64;         // at least F, a multiple of SLICE
 layout(constant_id = 3) const bool VECTOR = false;
 layout(constant_id = 4) const bool DELTA = false;
 layout(constant_id = 5) const uint NORM = 0;            // NORM_NONE or NORM_SUM
 layout(constant_id = 6) const bool EXPONENTIAL = false; // the feature map needs exp
+layout(constant_id = 7) const uint SPAN = 16;           // a multiple of CHUNK/4
+layout(constant_id = 8) const bool CHANNEL = false;     // a log decay for each feature
+layout(constant_id = 9) const uint SLICE = 16;
+
+const uint BLOCK = 16u;
+const uint BLOCKS = CHUNK / BLOCK;
+const uint QUADS = CHUNK / 4u;      // of tokens
+const uint TILES = SPAN / QUADS;    // of 4 tokens and a column that an invocation has
+const uint FEATURES = CHANNEL ? SLICE * QUADS : 1u;
 
 #include "lib/linear.glsl"
 #include "lib/access.glsl"
@@ -32,32 +47,236 @@ layout(std430, set = 0, binding = 5) buffer State { float state[]; };
 layout(std430, set = 0, binding = 6) readonly buffer Decays { float decay_data[]; };
 layout(std430, set = 0, binding = 7) readonly buffer Betas { float beta_data[]; };
 
-shared float queries[PADDED * CHUNK];       // of feature i and token a: [i * CHUNK + a]
-shared float keys[PADDED * CHUNK];
-shared float cells[PADDED * gl_WorkGroupSize.x];
-shared float weights[CHUNK * CHUNK];        // of token a for token b: [a * CHUNK + b]
-shared float erased[CHUNK * CHUNK];
-shared float decays[CHUNK];                 // G
+shared vec4 rows4[SLICE * QUADS];           // queries, or the delta rule's keys: of feature i, tokens 4a to 4a+3: [i * QUADS + a]
+shared vec4 keys4[SLICE * QUADS];
+shared vec4 sums4[FEATURES];                // log decays of features, summed up from the start of the block
+shared vec4 since4[FEATURES];               // rows4 decayed from the start of the block on
+shared vec4 until4[FEATURES];               // keys4 decayed to the end of the block
+shared float jumps[(BLOCKS + 1u) * (BLOCKS + 1u) * (CHANNEL ? SLICE : 1u)];     // decay of blocks [p, q): [(p * (BLOCKS + 1) + q) * SLICE + i]; of all features its logarithm
+shared float totals[CHANNEL ? PADDED : 1u]; // log decays of features in all chunks so far
+shared vec4 scores4[CHUNK * QUADS];         // of tokens 4a to 4a+3 for token b: [b * QUADS + a]
+shared vec4 inverses4[DELTA ? CHUNK * 4u : 1u];         // of the blocks on the diagonal of I + A, in the same way: [b * 4 + a % 4]
+shared vec4 updates4[QUADS * SPAN];         // U: [a * SPAN + column]
+shared float cells[PADDED * SPAN];          // S
+shared float prefix[CHUNK], suffix[CHUNK];  // sums of log decays: from the start of the block to a token, behind it to the end
+shared float logs[CHUNK];                   // log decays; then denominators
 shared float betas[CHUNK];
-shared float sums[CHUNK];
 
 // A factor of exp(-110) is 0, and larger sums would have no room for the decays beside it.
 const float FORGET = -110.0;
+
+float forgets(float g) { return is_nan(g) ? g : max(g, FORGET); }
 
 float feature_of(float x) {
     float m = EXPONENTIAL ? map_exp(x, map) : map_plain(x, map);
     return is_nan(x) ? x : m + map_eps;
 }
 
-float decay_between(uint a, uint b) { return exp_small(decays[a] - decays[b]); }
+// falls is exp(d), or 1 where it grows: above the diagonal, where it is of no use.
+float falls(float d) { return exp_small(is_nan(d) ? d : min(d, 0.0)); }
 
-// similar is the product of token a of queries, or of keys, and key b.
-float similar(bool query, uint a, uint b) {
-    float sum = 0.0;
-    for (uint i = 0u; i < PADDED; i++) {
-        sum += (query ? queries[i * CHUNK + a] : keys[i * CHUNK + a]) * keys[i * CHUNK + b];
+uint jump(uint p, uint q) { return (p * (BLOCKS + 1u) + q) * (CHANNEL ? SLICE : 1u); }
+
+// decay_between is that from token b to a, not before it.
+float decay_between(uint a, uint b) {
+    uint i = a / BLOCK, j = b / BLOCK;
+    return exp_small(i == j ? prefix[a] - prefix[b] : prefix[a] + jumps[jump(j + 1u, i)] + suffix[b]);
+}
+float decay_since(uint a) { return exp_small(prefix[a] + jumps[jump(0u, a / BLOCK)]); }
+float decay_until(uint a) { return exp_small(suffix[a] + jumps[jump(a / BLOCK + 1u, BLOCKS)]); }
+vec4 since_of(uint quad) { return vec4(decay_since(4u * quad), decay_since(4u * quad + 1u), decay_since(4u * quad + 2u), decay_since(4u * quad + 3u)); }
+vec4 until_of(uint quad) { return vec4(decay_until(4u * quad), decay_until(4u * quad + 1u), decay_until(4u * quad + 2u), decay_until(4u * quad + 3u)); }
+
+uint me, size, length;
+uint k_at, decay_at;        // of the chunk's first token
+
+// load_keys fills keys4 with features [f, f+SLICE) of the chunk's keys, and with decays of features all that depends on them but since4.
+void load_keys(uint f) {
+    for (uint x = me; x < SLICE * CHUNK; x += gl_WorkGroupSize.x) {
+        uint a = x / SLICE, i = x % SLICE;
+        bool there = a < length && f + i < size;
+        keys4[i * QUADS + a / 4u][a % 4u] = there ? feature_of(k_data[k_at + a * k_row + f + i]) : 0.0;
+        if (CHANNEL) {
+            sums4[i * QUADS + a / 4u][a % 4u] = there ? forgets(decay_data[decay_at + a * decay_row + f + i]) : 0.0;
+        }
     }
-    return sum;
+    if (!CHANNEL) {
+        return;
+    }
+    barrier();
+    for (uint x = me; x < SLICE * BLOCKS; x += gl_WorkGroupSize.x) {
+        uint i = x / BLOCKS, at = i * QUADS + x % BLOCKS * 4u;
+        float sum = 0.0;
+        for (uint quad = at; quad < at + 4u; quad++) {
+            vec4 g = sums4[quad];
+            g.x += sum;
+            g.y += g.x;
+            g.z += g.y;
+            g.w += g.z;
+            sums4[quad] = g;
+            sum = g.w;
+        }
+    }
+    barrier();
+    for (uint x = me; x < SLICE * QUADS; x += gl_WorkGroupSize.x) {
+        vec4 left = vec4(sums4[x | 3u].w) - sums4[x], k = keys4[x];
+        until4[x] = k * vec4(exp_small(left.x), exp_small(left.y), exp_small(left.z), exp_small(left.w));
+    }
+    for (uint x = me; x < (BLOCKS + 1u) * (BLOCKS + 1u) * SLICE; x += gl_WorkGroupSize.x) {
+        uint i = x % SLICE, p = x / SLICE / (BLOCKS + 1u), q = x / SLICE % (BLOCKS + 1u);
+        float sum = 0.0;
+        for (; p < q; p++) {
+            sum += sums4[i * QUADS + 4u * p + 3u].w;
+        }
+        jumps[x] = exp_small(sum);
+    }
+}
+
+// load_rows fills rows4 from the rows at row, and since4. keys4 is filled.
+void load_rows(bool queries, uint row, uint f) {
+    for (uint x = me; x < SLICE * CHUNK; x += gl_WorkGroupSize.x) {
+        uint a = x / SLICE, i = x % SLICE;
+        float r = 0.0;
+        if (queries) {
+            r = a < length && f + i < size ? feature_of(q_data[row + a * q_row + f + i]) : 0.0;
+        } else {
+            r = keys4[i * QUADS + a / 4u][a % 4u];
+        }
+        rows4[i * QUADS + a / 4u][a % 4u] = r;
+        if (CHANNEL) {
+            since4[i * QUADS + a / 4u][a % 4u] = r * exp_small(sums4[i * QUADS + a / 4u][a % 4u]);
+        }
+    }
+}
+
+// similarities are the scores of a tile of 4 x 4, without decays that all features share, and what rows find in the columns.
+void similarities(bool queries, uint row, uint ta, uint tb, out vec4 tile[4], out vec4 found[TILES]) {
+    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+        tile[c] = vec4(0.0);
+    }
+    [[unroll]] for (uint t = 0u; t < TILES; t++) {
+        found[t] = vec4(0.0);
+    }
+    [[dont_unroll]] for (uint f = 0u; f < PADDED; f += SLICE) {
+        barrier();
+        load_keys(f);
+        barrier();
+        load_rows(queries, row, f);
+        barrier();
+        if (tb <= ta) {
+            bool near = ta / 4u == tb / 4u;
+            for (uint i = 0u; i < SLICE; i++) {
+                if (!CHANNEL) {
+                    vec4 r = rows4[i * QUADS + ta], k = keys4[i * QUADS + tb];
+                    tile[0] += r * k.x;
+                    tile[1] += r * k.y;
+                    tile[2] += r * k.z;
+                    tile[3] += r * k.w;
+                } else if (!near) {
+                    vec4 r = since4[i * QUADS + ta] * jumps[jump(tb / 4u + 1u, ta / 4u) + i], k = until4[i * QUADS + tb];
+                    tile[0] += r * k.x;
+                    tile[1] += r * k.y;
+                    tile[2] += r * k.z;
+                    tile[3] += r * k.w;
+                } else {
+                    vec4 r = rows4[i * QUADS + ta], k = keys4[i * QUADS + tb], g = sums4[i * QUADS + ta], h = sums4[i * QUADS + tb];
+                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                        vec4 d = g - h[c];
+                        tile[c] += r * k[c] * vec4(falls(d.x), falls(d.y), falls(d.z), falls(d.w));
+                    }
+                }
+            }
+        }
+        [[unroll]] for (uint t = 0u; t < TILES; t++) {
+            uint x = me + t * gl_WorkGroupSize.x, column = x % SPAN, quad = x / SPAN;
+            for (uint i = 0u; i < SLICE; i++) {
+                float s = cells[(f + i) * SPAN + column];
+                found[t] += CHANNEL ? since4[i * QUADS + quad] * (jumps[jump(0u, quad / 4u) + i] * s) : rows4[i * QUADS + quad] * s;
+            }
+        }
+    }
+}
+
+// weigh leaves a tile of scores, decayed and multiplied by factors of its rows, those up to the diagonal or below it.
+void weigh(uint ta, uint tb, vec4 tile[4], vec4 factors, bool diagonal) {
+    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+        vec4 w = vec4(0.0);
+        [[unroll]] for (uint r = 0u; r < 4u; r++) {
+            uint a = 4u * ta + r, b = 4u * tb + c;
+            if (b < a || diagonal && b == a) {
+                w[r] = factors[r] * tile[c][r] * (CHANNEL ? 1.0 : decay_between(a, b));
+            }
+        }
+        scores4[(4u * tb + c) * QUADS + ta] = w;
+    }
+}
+
+// times is w x for token 4 q + c where rows of quad a see it: beyond the diagonal its NaN would come in, though with a weight of 0.
+vec4 times(vec4 w, float x, uint q, uint c, uint a) {
+    vec4 y = w * x;
+    return q < a ? y : vec4(c == 0u ? y.x : 0.0, c <= 1u ? y.y : 0.0, c <= 2u ? y.z : 0.0, y.w);
+}
+
+// invert sets inverses4 to the inverses of the blocks of I + A on the diagonal: one column for each of CHUNK invocations.
+void invert() {
+    if (me >= CHUNK) {
+        return;
+    }
+    uint block = me / BLOCK, column = me % BLOCK;
+    float x[BLOCK];
+    [[unroll]] for (uint r = 0u; r < BLOCK; r++) {
+        float sum = r == column ? 1.0 : 0.0;
+        [[unroll]] for (uint b = 0u; b < r; b++) {
+            if (b >= column) {
+                sum -= scores4[(block * BLOCK + b) * QUADS + block * 4u + r / 4u][r % 4u] * x[b];
+            }
+        }
+        x[r] = r < column ? 0.0 : sum;
+    }
+    [[unroll]] for (uint quad = 0u; quad < 4u; quad++) {
+        inverses4[me * 4u + quad] = vec4(x[4u * quad], x[4u * quad + 1u], x[4u * quad + 2u], x[4u * quad + 3u]);
+    }
+}
+
+// solve turns the right sides of a system I + A into its solution, in updates4.
+void solve(vec4 right[TILES]) {
+    [[dont_unroll]] for (uint block = 0u; block < BLOCKS; block++) {
+        [[unroll]] for (uint t = 0u; t < TILES; t++) {
+            uint x = me + t * gl_WorkGroupSize.x, column = x % SPAN, quad = x / SPAN;
+            if (quad / 4u == block) {
+                vec4 rest = right[t];
+                for (uint q = 0u; q < 4u * block; q++) {
+                    vec4 u = updates4[q * SPAN + column];
+                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                        rest -= scores4[(4u * q + c) * QUADS + quad] * u[c];
+                    }
+                }
+                updates4[quad * SPAN + column] = rest;
+            }
+        }
+        barrier();
+        vec4 solved[TILES];
+        [[unroll]] for (uint t = 0u; t < TILES; t++) {
+            uint x = me + t * gl_WorkGroupSize.x, column = x % SPAN, quad = x / SPAN;
+            solved[t] = vec4(0.0);
+            if (quad / 4u == block) {
+                for (uint q = 4u * block; q <= quad; q++) {
+                    vec4 u = updates4[q * SPAN + column];
+                    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+                        solved[t] += times(inverses4[(4u * q + c) * 4u + quad % 4u], u[c], q, c, quad);
+                    }
+                }
+            }
+        }
+        barrier();
+        [[unroll]] for (uint t = 0u; t < TILES; t++) {
+            uint x = me + t * gl_WorkGroupSize.x, column = x % SPAN, quad = x / SPAN;
+            if (quad / 4u == block) {
+                updates4[quad * SPAN + column] = solved[t];
+            }
+        }
+        barrier();
+    }
 }
 
 void main() {
@@ -65,170 +284,202 @@ void main() {
     if (index >= slice.count) {
         return;
     }
-    uint me = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x, columns = value_dim, size = features;
-    uint span = NORM == NORM_NONE ? step : step - 1u;
+    me = gl_LocalInvocationID.x;
+    size = features;
+    uint columns = value_dim, span = NORM == NORM_NONE ? SPAN : SPAN - 1u;
     uint blocks = (columns + span - 1u) / span;
-    uint unit = slice.unit_first + index / blocks, column = (index % blocks) * span + me;
-    bool is_z = NORM != NORM_NONE && me == step - 1u, inside_v = !is_z && column < columns;
+    uint unit = slice.unit_first + index / blocks, first_column = (index % blocks) * span;
     uint n = slice.seq_first + unit / slice.head_count, head = slice.head_first + unit % slice.head_count;
+    uint part = slice.part_first + gl_WorkGroupID.z;
     LinearSequence seq = load_sequence(n);
-    uint base = slice.state_base + seq.index * slice.state_seq + head * slice.state_head;
-    uint entry = slice.home_base + (n * states + head) * slice.home_row * size;
-    for (uint i = 0u; i < PADDED; i++) {
+    uint base = slice.state_base + seq.index * slice.state_seq + head * slice.state_head + part * slice.state_part;
+    uint entry = slice.home_base + ((n * states + head) * slice.home_row + part) * size;
+    uint total_column = columns + (NORM == NORM_NONE ? 0u : 1u);
+    bool resumes = (slice.phase & PHASE_RESUME) != 0u, counts = (slice.phase & PHASE_TOTAL) != 0u && index % blocks == 0u;
+    float total = resumes && counts ? state[base + total_column] : 0.0;
+    for (uint x = me; x < PADDED * SPAN; x += gl_WorkGroupSize.x) {
+        uint i = x / SPAN, c = x % SPAN;
+        bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
         float s = 0.0;
-        if ((slice.phase & PHASE_RESUME) != 0u && i < size) {
+        if (resumes && i < size) {
             if (is_z && (slice.phase & PHASE_ENTRY) != 0u) {
                 s = uintBitsToFloat(lists[entry + i]);
-            } else if (is_z || inside_v) {
-                s = state[base + i * slice.state_row + (is_z ? columns : column)];
+            } else if (is_z || first_column + c < columns) {
+                s = state[base + i * slice.state_row + (is_z ? columns : first_column + c)];
             }
         }
-        cells[i * step + me] = s;
+        cells[x] = s;
+        if (CHANNEL && c == 0u) {
+            totals[i] = resumes && counts && i < size ? state[base + i * slice.state_row + total_column] : 0.0;
+        }
     }
-    int first = slice.token_first, end = min(slice.token_end, seq.sk);
-    uint k_at = slice.k_base, q_at = slice.q_base, q_heads = q_head;
+    int first = int(part * slice.part_tokens) + slice.token_first;
+    int end = min(int(part * slice.part_tokens) + slice.token_end, seq.sk);
+    uint k_first = slice.k_base, q_at = slice.q_base, q_heads = q_head;
     if ((flags & LINEAR_FEATURED) != 0u) {
-        k_at += (scratch_row(n, heads_k, 0u) + shared_head(head, heads_k) * scratch_tokens()) * k_row;
-        q_at += scratch_row(n, heads_q, 0u) * q_row;
+        k_first += (scratch_row(n, heads_k, part) + shared_head(head, heads_k) * scratch_tokens()) * k_row;
+        q_at += scratch_row(n, heads_q, part) * q_row;
         q_heads = scratch_tokens() * q_row;
     } else {
-        k_at += seq.batch * k_batch + shared_head(head, heads_k) * k_head + seq.k0 * k_row;
+        k_first += seq.batch * k_batch + shared_head(head, heads_k) * k_head + seq.k0 * k_row;
         q_at += seq.batch * q_batch + seq.q0 * q_row;
     }
-    uint v_at = slice.v_base + seq.batch * v_batch + shared_head(head, heads_v) * v_head + seq.k0 * v_row + min(column, columns - 1u);
+    uint v_at = slice.v_base + seq.batch * v_batch + shared_head(head, heads_v) * v_head + seq.k0 * v_row;
     uint out_at = slice.out_base + seq.batch * out_batch + seq.q0 * out_row;
-    uint decay_at = slice.decay_base + seq.batch * decay_batch + head * decay_head + seq.k0 * decay_row;
+    uint decay_first = slice.decay_base + seq.batch * decay_batch + head * decay_head + seq.k0 * decay_row;
     if ((flags & LINEAR_RESCALED) != 0u) {
-        decay_at = slice.decay_base + scratch_row(n, states, 0u) + head * scratch_tokens();
+        decay_first = slice.decay_base + scratch_row(n, states, part) + head * scratch_tokens();
     }
     uint beta_at = slice.beta_base + seq.batch * beta_batch + head * beta_head + seq.k0 * beta_row;
-    uint read_first = slice.read_first, read_end = slice.read_end;
-    float u[CHUNK], sum[CHUNK];
+    uint read_first = slice.read_first, read_end = (slice.phase & PHASE_READ) != 0u ? slice.read_end : 0u;
+    uint ta = me % QUADS, tb = me / QUADS;
+    vec4 tile[4], found[TILES];
 
     [[dont_unroll]] for (int t0 = first; t0 < end; t0 += int(CHUNK)) {
-        uint length = min(CHUNK, uint(end - t0));
+        length = min(CHUNK, uint(end - t0));
+        k_at = k_first + uint(t0) * k_row;
+        decay_at = decay_first + uint(t0) * decay_row;
         barrier();
-        for (uint x = me; x < PADDED * CHUNK; x += step) {
-            uint a = x / PADDED, i = x % PADDED;
-            float k = 0.0;
-            if (a < length && i < size) {
-                k = feature_of(k_data[k_at + (uint(t0) + a) * k_row + i]);
-            }
-            keys[i * CHUNK + a] = k;
-        }
-        for (uint a = me; a < CHUNK; a += step) {
-            float g = 0.0;
-            if ((flags & LINEAR_DECAY) != 0u) {
-                for (uint b = 0u; b <= a && b < length; b++) {
-                    float x = decay_data[decay_at + (uint(t0) + b) * decay_row];
-                    g += is_nan(x) ? x : max(x, FORGET);
-                }
-            }
-            decays[a] = g;
-            betas[a] = DELTA && a < length ? beta_data[beta_at + (uint(t0) + min(a, length - 1u)) * beta_row] : 0.0;
+        for (uint a = me; a < CHUNK; a += gl_WorkGroupSize.x) {
+            logs[a] = !CHANNEL && (flags & LINEAR_DECAY) != 0u && a < length ? forgets(decay_data[decay_at + a * decay_row]) : 0.0;
+            betas[a] = DELTA && a < length ? beta_data[beta_at + (uint(t0) + a) * beta_row] : 0.0;
         }
         barrier();
-        [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-            float v = is_z ? 1.0 : v_data[v_at + (uint(t0) + min(a, length - 1u)) * v_row];
-            u[a] = a < length ? v : 0.0;
+        for (uint a = me; a < CHUNK; a += gl_WorkGroupSize.x) {
+            float before = 0.0, behind = 0.0;
+            for (uint b = a / BLOCK * BLOCK; b < (a / BLOCK + 1u) * BLOCK; b++) {
+                before += b <= a ? logs[b] : 0.0;
+                behind += b > a ? logs[b] : 0.0;
+            }
+            prefix[a] = before;
+            suffix[a] = behind;
+        }
+        barrier();
+        for (uint x = me; !CHANNEL && x < (BLOCKS + 1u) * (BLOCKS + 1u); x += gl_WorkGroupSize.x) {
+            float sum = 0.0;
+            for (uint p = x / (BLOCKS + 1u); p < x % (BLOCKS + 1u); p++) {
+                sum += prefix[p * BLOCK + BLOCK - 1u];
+            }
+            jumps[x] = sum;
+        }
+        vec4 update[TILES];
+        [[unroll]] for (uint t = 0u; t < TILES; t++) {
+            uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN, column = min(first_column + c, columns - 1u);
+            bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
+            [[unroll]] for (uint r = 0u; r < 4u; r++) {
+                uint a = 4u * quad + r;
+                update[t][r] = a < length ? (is_z ? 1.0 : v_data[v_at + (uint(t0) + a) * v_row + column]) : 0.0;
+            }
         }
         if (DELTA) {
-            for (uint x = me; x < CHUNK * CHUNK; x += step) {
-                uint a = x / CHUNK, b = x % CHUNK;
-                erased[x] = b < a ? betas[a] * decay_between(a, b) * similar(false, a, b) : 0.0;
-            }
-            [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                sum[a] = 0.0;
-            }
-            for (uint i = 0u; i < PADDED; i++) {
-                float s = cells[i * step + me];
-                [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                    sum[a] += keys[i * CHUNK + a] * s;
-                }
+            similarities(false, 0u, ta, tb, tile, found);
+            if (tb <= ta) {
+                weigh(ta, tb, tile, vec4(betas[4u * ta], betas[4u * ta + 1u], betas[4u * ta + 2u], betas[4u * ta + 3u]), false);
             }
             barrier();
-            [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                float x = betas[a] * (u[a] - exp_small(decays[a]) * sum[a]);
-                [[unroll]] for (uint b = 0u; b < CHUNK; b++) {
-                    if (b < a) {
-                        x -= erased[a * CHUNK + b] * u[b];
-                    }
-                }
-                u[a] = x;
+            invert();
+            [[unroll]] for (uint t = 0u; t < TILES; t++) {
+                uint quad = (me + t * gl_WorkGroupSize.x) / SPAN;
+                vec4 kept = CHANNEL ? found[t] : since_of(quad) * found[t];
+                update[t] = vec4(betas[4u * quad], betas[4u * quad + 1u], betas[4u * quad + 2u], betas[4u * quad + 3u]) * (update[t] - kept);
+            }
+            barrier();
+            solve(update);
+        } else {
+            [[unroll]] for (uint t = 0u; t < TILES; t++) {
+                uint x = me + t * gl_WorkGroupSize.x;
+                updates4[x] = update[t];
             }
         }
         [[dont_unroll]] for (uint r = read_first; r < read_end; r++) {
             uint h = output_head(head, r);
+            similarities(true, q_at + query_head(h) * q_heads + uint(t0) * q_row, ta, tb, tile, found);
             barrier();
-            for (uint x = me; x < PADDED * CHUNK; x += step) {
-                uint a = x / PADDED, i = x % PADDED;
-                float q = 0.0;
-                if (a < length && i < size) {
-                    q = feature_of(q_data[q_at + query_head(h) * q_heads + (uint(t0) + a) * q_row + i]);
-                }
-                queries[i * CHUNK + a] = q;
+            if (tb <= ta) {
+                weigh(ta, tb, tile, vec4(1.0), true);
             }
             barrier();
-            for (uint x = me; x < CHUNK * CHUNK; x += step) {
-                uint a = x / CHUNK, b = x % CHUNK;
-                weights[x] = b <= a ? decay_between(a, b) * similar(true, a, b) : 0.0;
-            }
-            barrier();
-            [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                sum[a] = 0.0;
-            }
-            for (uint i = 0u; i < PADDED; i++) {
-                float s = cells[i * step + me];
-                [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                    sum[a] += queries[i * CHUNK + a] * s;
-                }
-            }
-            [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                float x = exp_small(decays[a]) * sum[a];
-                // Tokens behind would bring in their NaN, though with a weight of 0.
-                [[unroll]] for (uint b = 0u; b < CHUNK; b++) {
-                    if (b <= a) {
-                        x += weights[a * CHUNK + b] * u[b];
+            [[unroll]] for (uint t = 0u; t < TILES; t++) {
+                uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN;
+                vec4 o = CHANNEL ? found[t] : since_of(quad) * found[t];
+                for (uint q = 0u; q <= quad; q++) {
+                    vec4 u = updates4[q * SPAN + c];
+                    [[unroll]] for (uint b = 0u; b < 4u; b++) {
+                        o += times(scores4[(4u * q + b) * QUADS + quad], u[b], q, b, quad);
                     }
                 }
-                sum[a] = x * scale;
+                found[t] = o * scale;
+                if (NORM != NORM_NONE && c == SPAN - 1u) {
+                    [[unroll]] for (uint a = 0u; a < 4u; a++) {
+                        logs[4u * quad + a] = found[t][a] + eps;
+                    }
+                }
             }
             if (NORM != NORM_NONE) {
-                if (is_z) {
-                    [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                        sums[a] = sum[a] + eps;
-                    }
-                }
                 barrier();
             }
-            if (inside_v) {
-                [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                    if (a < length) {
-                        float x = sum[a];
-                        if (NORM != NORM_NONE) {
-                            x = sums[a] == 0.0 ? 0.0 : x / sums[a];
+            [[unroll]] for (uint t = 0u; t < TILES; t++) {
+                uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN;
+                if (c < span && first_column + c < columns) {
+                    [[unroll]] for (uint a = 0u; a < 4u; a++) {
+                        if (4u * quad + a < length) {
+                            float y = found[t][a];
+                            if (NORM != NORM_NONE) {
+                                float sum = logs[4u * quad + a];
+                                y = sum == 0.0 ? 0.0 : y / sum;
+                            }
+                            out_data[out_at + h * out_head + (uint(t0) + 4u * quad + a) * out_row + first_column + c] = y;
                         }
-                        out_data[out_at + h * out_head + (uint(t0) + a) * out_row + column] = x;
                     }
                 }
             }
         }
-        float last = decays[CHUNK - 1u], e = exp_small(last);
-        [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-            u[a] *= exp_small(last - decays[a]);
-        }
-        for (uint i = 0u; i < PADDED; i++) {
-            float s = cells[i * step + me] * e;
-            [[unroll]] for (uint a = 0u; a < CHUNK; a++) {
-                s += keys[i * CHUNK + a] * u[a];
+        barrier();
+        if (!CHANNEL) {
+            total += jumps[jump(0u, BLOCKS)];
+            [[unroll]] for (uint t = 0u; t < TILES; t++) {
+                uint x = me + t * gl_WorkGroupSize.x;
+                updates4[x] *= until_of(x / SPAN);
             }
-            cells[i * step + me] = s;
+        }
+        float kept = CHANNEL ? 0.0 : exp_small(jumps[jump(0u, BLOCKS)]);
+        [[dont_unroll]] for (uint f = 0u; f < PADDED; f += SLICE) {
+            barrier();
+            load_keys(f);
+            barrier();
+            for (uint x = me; x < SLICE * SPAN; x += gl_WorkGroupSize.x) {
+                uint i = x / SPAN, c = x % SPAN;
+                float s = cells[f * SPAN + x] * (CHANNEL ? jumps[jump(0u, BLOCKS) + i] : kept);
+                for (uint block = 0u; block < BLOCKS; block++) {
+                    float sum = 0.0;
+                    for (uint q = 4u * block; q < 4u * block + 4u; q++) {
+                        sum += dot(CHANNEL ? until4[i * QUADS + q] : keys4[i * QUADS + q], updates4[q * SPAN + c]);
+                    }
+                    s += CHANNEL ? sum * jumps[jump(block + 1u, BLOCKS) + i] : sum;
+                }
+                cells[f * SPAN + x] = s;
+            }
+            if (CHANNEL) {
+                for (uint i = me; i < SLICE; i += gl_WorkGroupSize.x) {
+                    for (uint block = 0u; block < BLOCKS; block++) {
+                        totals[f + i] += sums4[i * QUADS + 4u * block + 3u].w;
+                    }
+                }
+            }
         }
     }
+    barrier();
 
-    if ((slice.phase & PHASE_SUSPEND) != 0u && (inside_v || is_z && index % blocks == 0u)) {
-        for (uint i = 0u; i < size; i++) {
-            state[base + i * slice.state_row + (is_z ? columns : column)] = cells[i * step + me];
+    if ((slice.phase & PHASE_SUSPEND) != 0u) {
+        for (uint x = me; x < size * SPAN; x += gl_WorkGroupSize.x) {
+            uint i = x / SPAN, c = x % SPAN;
+            bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
+            if (is_z ? index % blocks == 0u : first_column + c < columns) {
+                state[base + i * slice.state_row + (is_z ? columns : first_column + c)] = cells[x];
+            }
+            if (c == 0u && counts) {
+                state[base + i * slice.state_row + total_column] = CHANNEL ? totals[i] : total;
+            }
         }
     }
 }

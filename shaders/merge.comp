@@ -24,6 +24,8 @@ layout(constant_id = 12) const uint TYPE_OUT = 0u;
 layout(std430, set = 0, binding = 1) readonly buffer Parts { float parts[]; };
 layout(std430, set = 0, binding = 2) readonly buffer PartState { vec2 part_state[]; };
 layout(std430, set = 0, binding = 5) buffer Lse { float lse_data[]; };
+layout(std430, set = 0, binding = 6) readonly buffer Left { float left[]; };     // bias and mask of PHASE_JOIN
+layout(std430, set = 0, binding = 7) readonly buffer LeftOut { float left_out[]; };
 
 const uint COLUMNS = 32u;
 
@@ -74,6 +76,17 @@ void main() {
     }
     top = over_workgroup(top, 1u, true);
     bool any = over_workgroup(weight, 1u, true) != 0.0;
+    uint i = tile.seq.q0 + at.i;
+    vec2 before = vec2(0.0);
+    if ((slice.phase & PHASE_JOIN) != 0u) {
+        uint b = slice.bias_base + tile.seq.batch * bias_batch + at.head * bias_head + i * bias_row;
+        before = vec2(left[b], left[b + 1u]);
+    }
+    bool joins = before.y != 0.0;
+    if (joins) {
+        top = any ? max(top, before.x) : before.x;
+        any = true;
+    }
     float sink = 0.0, sum = 0.0;
     bool has_sink = (flags & FLAG_SINK) != 0u;
     if (has_sink) {
@@ -85,6 +98,8 @@ void main() {
         sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
     }
     sum = over_workgroup(sum, 1u, false);
+    float share = joins ? before.y * exp_difference(before.x, top) : 0.0;
+    sum += share;
     if (has_sink && any) {
         sum += exp_difference(sink, top);
     }
@@ -97,7 +112,9 @@ void main() {
         }
     }
     x = over_workgroup(x, COLUMNS, false);
-    uint i = tile.seq.q0 + at.i;
+    if (joins) {
+        x += share * left_out[slice.mask_base + tile.seq.batch * mask_batch + at.head * mask_head + i * mask_row + min(d, value_dim - 1u)];
+    }
     x = any ? x / sum : 0.0;
     uint base = slice.out_base + tile.seq.batch * out_batch + at.head * out_head + i * out_row;
     if (TYPE_OUT == TYPE_FLOAT32) {
@@ -112,7 +129,11 @@ void main() {
             store_out(base, d, value_dim, vec4(x, exchanged[me + 1u], exchanged[me + 2u], exchanged[me + 3u]));
         }
     }
-    if (me == 0u && gl_WorkGroupID.z == 0u && (flags & FLAG_LSE) != 0u) {
+    if (me == 0u && gl_WorkGroupID.z == 0u && (slice.phase & PHASE_LEAVE) != 0u) {
+        uint l = slice.lse_base + tile.seq.batch * lse_batch + at.head * lse_head + i * lse_row;
+        lse_data[l] = top;
+        lse_data[l + 1u] = sum;
+    } else if (me == 0u && gl_WorkGroupID.z == 0u && (flags & FLAG_LSE) != 0u) {
         float l = any ? log_sum(top, sum) : (has_sink ? sink : minus_infinity());
         lse_data[slice.lse_base + tile.seq.batch * lse_batch + at.head * lse_head + i * lse_row] = l;
     }

@@ -14,7 +14,8 @@ set -euo pipefail
 say() { echo "setup: $*" >&2; }
 
 have_loader() { # ldconfig may not be on the PATH of a user
-  PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'
+  # Not a pipe into grep -q: it may end before ldconfig has, which pipefail takes for a failure.
+  [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null) == *libvulkan.so.1* ]]
 }
 
 have_driver() { # NAME: is there an ICD file of this name, or any for ''

@@ -12,6 +12,10 @@ const (
 	ValidationSync ValidationLevel = 1 << 1
 	// ValidationGPU instruments shaders to find accesses outside their buffers. Slow.
 	ValidationGPU ValidationLevel = 1 << 2
+	// ValidationRaces instruments shaders to find invocations of a workgroup that use the same word of shared memory with no
+	// barrier between, and undefined arithmetic, but without ValidationGPU not to look at buffers. Layers before 2026 cannot:
+	// ErrUnsupported where the layer takes no settings, silence where it does not know this one. Slow.
+	ValidationRaces ValidationLevel = 1 << 3
 )
 
 // Config says how to reach Vulkan. The zero value is the usual choice.

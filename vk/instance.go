@@ -46,6 +46,9 @@ func Open(config Config) (*Instance, error) {
 		listen = 1
 	}
 	made := C.vkattn_instance_create(proc, cname, C.uint32_t(config.Validation), listen)
+	if made.layer_missing != 0 && Result(made.result) == ExtensionNotPresent {
+		return nil, unsupported("this VK_LAYER_KHRONOS_validation takes no settings, which ValidationRaces needs; install a newer one")
+	}
 	if made.layer_missing != 0 {
 		return nil, unsupported("VK_LAYER_KHRONOS_validation is not installed; install vulkan-validationlayers, or open with ValidationNone")
 	}

@@ -17,7 +17,7 @@ typedef struct { int32_t result; const char *call; uint64_t handle; } vkattn_mad
 // unloaded.
 void *vkattn_load(const char *library, char *error, int error_size);
 
-enum { VKATTN_VALIDATE_CORE = 1, VKATTN_VALIDATE_SYNC = 2, VKATTN_VALIDATE_GPU = 4 };
+enum { VKATTN_VALIDATE_CORE = 1, VKATTN_VALIDATE_SYNC = 2, VKATTN_VALIDATE_GPU = 4, VKATTN_VALIDATE_RACES = 8 };
 
 typedef struct { int32_t result; const char *call; vkattn_instance *instance; uint32_t api; uint32_t layer_missing; } vkattn_instance_made;
 vkattn_instance_made vkattn_instance_create(void *get_proc, const char *app, uint32_t validation, uint32_t messages);

@@ -93,9 +93,9 @@ vkattn_instance_made vkattn_instance_create(void *get_proc, const char *app, uin
 
   static const uint32_t checks[] = {4, 0}; // synchronization, GPU assisted
   ValidationFeatures features = {TYPE_VALIDATION_FEATURES, NULL, 0, checks, 0, NULL};
-  static const Bool yes = 1;
-  LayerSetting settings[] = {{validation_layer, "syncval_shader_accesses_heuristic", 0, 1, &yes}};
-  LayerSettingsCreateInfo layer_settings = {TYPE_LAYER_SETTINGS_CREATE_INFO, NULL, 1, settings};
+  static const Bool yes = 1, no = 0;
+  LayerSetting settings[3];
+  LayerSettingsCreateInfo layer_settings = {TYPE_LAYER_SETTINGS_CREATE_INFO, NULL, 0, settings};
   if (validation) {
     if (!has_layer(layers, validation_layer)) {
       made.layer_missing = 1;
@@ -105,7 +105,7 @@ vkattn_instance_made vkattn_instance_create(void *get_proc, const char *app, uin
     }
     layer_names[info.layer_count++] = validation_layer;
     if (validation & VKATTN_VALIDATE_SYNC) features.enabled_count = 1;
-    if (validation & VKATTN_VALIDATE_GPU) {
+    if (validation & (VKATTN_VALIDATE_GPU | VKATTN_VALIDATE_RACES)) {
       features.enabled = checks + !features.enabled_count;
       features.enabled_count++;
     }
@@ -115,10 +115,22 @@ vkattn_instance_made vkattn_instance_create(void *get_proc, const char *app, uin
       info.next = &features;
     }
     // Newer layers look at what shaders access only when told to.
-    if ((validation & VKATTN_VALIDATE_SYNC) && has_extension(extensions, validation_layer, "VK_EXT_layer_settings")) {
+    if (validation & VKATTN_VALIDATE_SYNC)
+      settings[layer_settings.count++] = (LayerSetting){validation_layer, "syncval_shader_accesses_heuristic", 0, 1, &yes};
+    if (validation & VKATTN_VALIDATE_RACES) {
+      settings[layer_settings.count++] = (LayerSetting){validation_layer, "gpuav_shared_memory_data_race", 0, 1, &yes};
+      if (!(validation & VKATTN_VALIDATE_GPU))
+        settings[layer_settings.count++] = (LayerSetting){validation_layer, "gpuav_descriptor_checks", 0, 1, &no};
+    }
+    if (layer_settings.count && has_extension(extensions, validation_layer, "VK_EXT_layer_settings")) {
       extension_names[info.extension_count++] = "VK_EXT_layer_settings";
       layer_settings.next = info.next;
       info.next = &layer_settings;
+    } else if (validation & VKATTN_VALIDATE_RACES) {
+      made.layer_missing = 1;
+      made.result = -7;
+      made.call = "vkEnumerateInstanceExtensionProperties";
+      goto fail;
     }
   }
 

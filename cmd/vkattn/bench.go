@@ -17,6 +17,7 @@ import (
 type benchFlags struct {
 	problemFlags
 	deviceFlags
+	serveFlags
 	suite, filter, shard string
 	quick, list          bool
 	maxCase              time.Duration
@@ -49,6 +50,7 @@ func newBench(a *app) *cobra.Command {
   vkattn bench --headdim 64,128,192-128 --causal=both -o csv > prefill.csv
   vkattn bench --device gpu --kernel flash,standard --seqlen 1k,2k,4k -o benchstat
   vkattn bench --seqlen-q 1 --seqlen-k 4k-128k*2 --heads 32 --heads-kv 8 --headdim 128
+  vkattn bench --suite serve --time 5m --device gpu
   vkattn bench --suite fa --shard 0/8 --label node0 --save node0.jsonl --resume`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,7 +61,7 @@ func newBench(a *app) *cobra.Command {
 		},
 	}
 	group(cmd, "Suites", func(f *pflag.FlagSet) {
-		f.StringVar(&b.suite, "suite", "", "`NAME` of a list of problems, several with commas: fa, llama, window, presets, seed")
+		f.StringVar(&b.suite, "suite", "", "`NAME` of a list of problems, several with commas: fa, llama, window, presets, seed; or serve, a load")
 		f.BoolVar(&b.quick, "quick", false, "what fits a laptop: shorter problems and fewer samples; lists what it cuts")
 		f.StringVar(&b.filter, "filter", "", "only problems whose name matches `REGEXP`")
 		f.StringVar(&b.shard, "shard", "", "`I/N`: the share I of N of the problems, I from 0; every machine of a fleet takes one")
@@ -68,11 +70,12 @@ func newBench(a *app) *cobra.Command {
 	})
 	b.problemFlags.register(cmd, false, true)
 	b.deviceFlags.register(cmd, "auto", true)
+	b.serveFlags.register(cmd)
 	group(cmd, "Measurement", func(f *pflag.FlagSet) {
 		f.IntVar(&b.warmup, "warmup", 1, "`N` untimed runs before the first sample")
 		f.DurationVar(&b.warmTime, "warm-time", 500*time.Millisecond, "and at least for `TIME` before each turn of a device; idle GPUs clock down")
 		f.IntVar(&b.rep, "rep", 10, "`N` samples at least")
-		f.DurationVar(&b.time, "time", 500*time.Millisecond, "`TIME` of the samples at least")
+		f.DurationVar(&b.time, "time", 500*time.Millisecond, "`TIME` of the samples at least; of --suite serve, the whole time (default 1m)")
 		f.StringVar(&b.stop, "stop", "stdrel", "then stop by `RULE`: stdrel (the relative standard deviation is below --noise, or settled) or entropy")
 		f.Float64Var(&b.noise, "noise", 0.5, "`PERCENT` of relative standard deviation to reach")
 		f.DurationVar(&b.maxTime, "max-time", 5*time.Second, "`TIME` of the samples at most, once there are 3")
@@ -102,6 +105,12 @@ Suites:
 	for _, s := range bench.Suites {
 		fmt.Fprintf(&b, "  %-8s %s\n", s.Name, s.Text)
 	}
+	b.WriteString(`
+--suite serve is a load: for --time, sequences of random lengths arrive at a key-value cache with pages and grow by a token in each step,
+those that wait for their first token beside them (continuous batching). It reports tokens per second, latencies, how much of the cache is in
+use and lost to fragmentation, and memory. One row of each 16th step is compared with float64. A wrong row, and memory that
+grows, are exit code 4. Without --preset, --heads or --headdim the layer is one of Llama 3.1 8B, for 16 sequences of up to 2k tokens.
+`)
 	fmt.Fprintf(&b, `
 --quick leaves out problems of more than %s query tokens or %s keys, makes the grid of fa one of %s tokens, takes at least
 3 samples in 0.1 s, at most 1 s of them, and cuts problems that are predicted to take more than 10 s.
@@ -196,6 +205,11 @@ func (b *benchFlags) rule() bench.Rule {
 func (a *app) bench(ctx context.Context, b *benchFlags) error {
 	if err := b.settle(); err != nil {
 		return err
+	}
+	if serving, err := b.serving(); err != nil {
+		return err
+	} else if serving {
+		return a.serve(ctx, b)
 	}
 	jobs, err := b.jobs()
 	if err != nil {

@@ -130,8 +130,10 @@ func (a *app) printLadder(l dispatch.Ladder) error {
 		switch {
 		case s.Serves():
 			why = "known answer given"
-			if s.Cached {
-				why += ", by an earlier process"
+			if s.Reason != "" {
+				why += ", " + s.Reason
+			} else if s.Cached {
+				why += " before"
 			}
 			if state = "ready"; !serves {
 				state = "serves"

@@ -22,6 +22,7 @@ type generateFlags struct {
 	steps             int
 	temperature, topP float64
 	seed              uint64
+	cacheType         string
 
 	flags *pflag.FlagSet // to ask which were given
 }
@@ -54,6 +55,9 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or file, 3 no such device or 
 		f.StringVar(&g.model, "model", "", "checkpoint in `FILE`, a version 0 export of llama2.c")
 		f.StringVar(&g.tokenizer, "tokenizer", "", "its tokenizer in `FILE`, as llama2.c exports it")
 	})
+	group(cmd, "Cache", func(f *pflag.FlagSet) {
+		f.StringVar(&g.cacheType, "cache-type", "f32", "`TYPE` of the keys and values that are kept: f32, f16, bf16, f8 (e4m3), f8_e5m2, q8_0 or q4_0")
+	})
 	group(cmd, "Text", func(f *pflag.FlagSet) {
 		f.IntVar(&g.steps, "steps", 256, "`N` tokens, those of the prompt included; 0: as many as the model's context has")
 		f.Float64Var(&g.temperature, "temperature", 1, "`T`: 0 takes the likeliest token, 1 draws by the model's probabilities, more is bolder")
@@ -63,6 +67,18 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or file, 3 no such device or 
 	g.register(cmd, "auto", false)
 	cmd.Flags().Lookup("device").Usage = "`WHICH` one: auto (a real GPU, else the CPU), gpu, cpu, an index, a part of a name"
 	return cmd
+}
+
+// cache is the type of --cache-type.
+func (g *generateFlags) cache() (t vkattn.Type, err error) {
+	name := g.cacheType
+	if name == "f8" {
+		name = vkattn.F8E4M3.String()
+	}
+	if err := t.UnmarshalText([]byte(name)); err != nil || t == vkattn.Bool {
+		return t, usagef("--cache-type %s: want f32, f16, bf16, f8, f8_e5m2, q8_0 or q4_0", g.cacheType)
+	}
+	return t, nil
 }
 
 // request is the text that the flags ask for.
@@ -85,6 +101,10 @@ func (g *generateFlags) request(prompt string) (llama.Request, error) {
 
 func (a *app) generate(ctx context.Context, g *generateFlags, prompt string) error {
 	request, err := g.request(prompt)
+	if err != nil {
+		return err
+	}
+	cache, err := g.cache()
 	if err != nil {
 		return err
 	}
@@ -111,7 +131,7 @@ func (a *app) generate(ctx context.Context, g *generateFlags, prompt string) err
 		return err
 	}
 	defer backend.Close()
-	engine, err := llama.NewEngine(ctx, backend, model, tokenizer, llama.Options{})
+	engine, err := llama.NewEngine(ctx, backend, model, tokenizer, llama.Options{Cache: cache})
 	if err != nil {
 		return err
 	}
@@ -140,12 +160,15 @@ func (g *generateFlags) summary(info vkattn.Info, e *llama.Engine, r *llama.Resu
 		text += fmt.Sprintf("; then %d at %s tokens/s", n-1, bench.Figure(float64(n-1)/(r.Time-r.First).Seconds()))
 	}
 	text += fmt.Sprintf("; attention took %.0f%% of the time", 100*float64(r.Attention)/float64(max(r.Time, time.Nanosecond)))
-	text += fmt.Sprintf("\n%s by %s", describe(info), e.Report().Kernel)
-	if why := e.Report().Fallback; why != "" {
-		text += ": " + why
+	text += fmt.Sprintf("\n%s by %s; cache of %s in %s", describe(info), e.Report().Kernel, bench.Bytes(e.Cache.Stats().Bytes), e.Cache.Spec().Op.TypeK)
+	if w, d := e.Cache.Spec().Op.HeadDim, e.Model.HeadDim(); w != d {
+		text += fmt.Sprintf(", heads of %d numbers filled up to %d", d, w)
 	}
 	if g.temperature > 0 {
 		text += fmt.Sprintf("; seed %d", g.seed)
+	}
+	if why := e.Report().Fallback; why != "" {
+		text += "\n" + why
 	}
 	return text
 }

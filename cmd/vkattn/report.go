@@ -124,6 +124,7 @@ func (a *app) printReasons(st style, results []*result) error {
 		if res.Plan != nil {
 			lines = append(lines, res.Plan.Notes...)
 		}
+		lines = append(lines, res.Report.Notes...)
 		refused := res.Report.NotTaken
 		if len(refused) == 0 && res.Plan != nil {
 			refused = res.Plan.NotTaken

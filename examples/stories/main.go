@@ -43,8 +43,8 @@ func tell(ctx context.Context, w io.Writer, dir, device string, request llama.Re
 	}
 	defer backend.Close()
 
-	// The engine plans rotary positions and attention once, for every length up to the model's context, and keeps the
-	// cache of keys and values in the backend's memory.
+	// The engine keeps keys and values in a vkattn.Cache, in the backend's memory. What it plans once serves every length up
+	// to the model's context.
 	engine, err := llama.Open(ctx, backend, filepath.Join(dir, "stories260K.bin"), filepath.Join(dir, "tok512.bin"), llama.Options{})
 	if err != nil {
 		return err

@@ -184,6 +184,7 @@ var essential = []string{
 	"mask/late", "mask/block-48-causal/", "mask/block-tree/", "bias/late", "bias/finite/", "nan/live-q/", "nan/live-k/", "nan/live-v/", "nan/live-bias/", "strided/one-memory/", "strided/wild/",
 	"strided/odd-all/", "empty/no-rows/", "empty/no-batch/", "chunk/negative-rows", "base/negative-window", "base/far-rows-see-all",
 	"sinklogits/large-empty-rows", "headsize/latent-shared", "plain/long", "scale/0/", "sinklogits/per-batch-window/", "blocks/causal/", "blocks/pairs-causal/",
+	"form/strided-11-gqa", "form/dilated-4-causal",
 }
 
 // sample marks the essential cases and then, greedily, those that cover the pairs of tags which the whole

@@ -48,6 +48,10 @@ func VerifyLinearCase(ctx context.Context, b vkattn.Backend, c LinearCase, o Opt
 		if hold == nil {
 			hold = asOracle
 		}
+		if plan, err := b.Plan(ctx, c.Op); err == nil {
+			r.Kernel = plan.Explain().Kernel
+			plan.Close()
+		}
 		var v verdict
 		err = hold(ctx, b, p, &v, c.tolerance)
 		r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
@@ -62,7 +66,7 @@ func VerifyLinearCase(ctx context.Context, b vkattn.Backend, c LinearCase, o Opt
 func RunLinear(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
 	cases := slices.DeleteFunc(LinearCases(), func(c LinearCase) bool { return !o.chosen(c.Name, c.Sample) })
-	subtests(t, b, o, cases, func(c LinearCase) string { return c.Name }, VerifyLinearCase)
+	subtests(t, b, o, cases, func(c LinearCase) (string, vkattn.Op) { return c.Name, c.Op }, VerifyLinearCase)
 }
 
 // compute plans and runs one call.

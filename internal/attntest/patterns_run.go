@@ -8,8 +8,9 @@ import (
 	"github.com/vkattn/vkattn/cpu"
 )
 
-// RunPatterns runs every sparse pattern three times: as its block mask, as the dense boolean mask of its definition,
-// and as the dense mask on the block mask's lists without the pairs of their own. All must be the oracle's answer. The first
+// RunPatterns runs every sparse pattern three times: as the lists of its block mask, as the dense boolean mask of its
+// definition, and as the dense mask on the block mask's lists without the pairs of their own; and by the mask's form,
+// if it has one. All must be the oracle's answer. The first
 // and the last visit the same keys and must be the same bits. The dense mask alone visits more, and must be the
 // same bits where exact says that the backend cuts all keys at the same places, whatever is listed: a tile that a
 // list skips is then one that a mask hides, which adds nothing. The CPU cuts what is listed.
@@ -53,7 +54,11 @@ func RunPatterns(t *testing.T, b vkattn.Backend, exact bool) {
 			dense := func(a *vkattn.Args) {
 				a.Mask = vkattn.BHSD(vkattn.Bools(keep), g.Batch, g.Heads, g.SeqQ, g.SeqK).As(vkattn.Bool)
 			}
-			out, lse := run(vkattn.WithBlocks, func(a *vkattn.Args) { a.Blocks = m })
+			out, lse := run(vkattn.WithBlocks, func(a *vkattn.Args) { a.Blocks = m.ByBlocks() })
+			formOut, formLSE := out, lse
+			if _, known := m.Form(); known {
+				formOut, formLSE = run(vkattn.WithBlocks, func(a *vkattn.Args) { a.Blocks = m })
+			}
 			denseOut, denseLSE := run(vkattn.WithMask, dense)
 			listedOut, listedLSE := run(vkattn.WithMask|vkattn.WithBlocks, func(a *vkattn.Args) {
 				dense(a)
@@ -70,11 +75,11 @@ func RunPatterns(t *testing.T, b vkattn.Backend, exact bool) {
 				t.Errorf("the mask keeps %d pairs, %v, the definition %d", pairs, err, want.Visible)
 			}
 			for _, x := range []struct {
-				name               string
-				got, dense, listed []float32
-				want               []float64
-				absolute           float64
-			}{{"Out", out, denseOut, listedOut, want.Out, 2e-6}, {"LSE", lse, denseLSE, listedLSE, want.LSE, 1e-5}} {
+				name                     string
+				got, dense, listed, form []float32
+				want                     []float64
+				absolute                 float64
+			}{{"Out", out, denseOut, listedOut, formOut, want.Out, 2e-6}, {"LSE", lse, denseLSE, listedLSE, formLSE, want.LSE, 1e-5}} {
 				for at := range x.got {
 					if math.Float32bits(x.got[at]) != math.Float32bits(x.listed[at]) {
 						t.Fatalf("%s[%d]: %v with pairs, %v with lists and the dense mask", x.name, at, x.got[at], x.listed[at])
@@ -82,7 +87,7 @@ func RunPatterns(t *testing.T, b vkattn.Backend, exact bool) {
 					if exact && math.Float32bits(x.got[at]) != math.Float32bits(x.dense[at]) {
 						t.Fatalf("%s[%d]: %v with blocks, %v with the dense mask", x.name, at, x.got[at], x.dense[at])
 					}
-					for _, y := range []float32{x.got[at], x.dense[at]} {
+					for _, y := range []float32{x.got[at], x.dense[at], x.form[at]} {
 						if e := math.Abs(float64(y) - x.want[at]); float64(y) != x.want[at] && !(e <= x.absolute*max(1, math.Abs(x.want[at]))) {
 							t.Fatalf("%s[%d] is %v, want %v", x.name, at, y, x.want[at])
 						}

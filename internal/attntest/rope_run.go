@@ -178,5 +178,5 @@ func (p *RopeProblem) ask(ctx context.Context, plan vkattn.Plan, r *Result) erro
 func RunRope(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
 	cases := slices.DeleteFunc(RopeCases(), func(c RopeCase) bool { return !o.chosen(c.Name, true) })
-	subtests(t, b, o, cases, func(c RopeCase) string { return c.Name }, VerifyRopeCase)
+	subtests(t, b, o, cases, func(c RopeCase) (string, vkattn.Op) { return c.Name, c.Op }, VerifyRopeCase)
 }

@@ -116,19 +116,21 @@ func Verify(ctx context.Context, b vkattn.Backend, o Options, progress func(done
 // Run runs the chosen cases as subtests of t.
 func Run(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	subtests(t, b, o, o.cases(), func(c Case) string { return c.Name }, VerifyCase)
+	subtests(t, b, o, o.cases(), func(c Case) (string, vkattn.Op) { return c.Name, c.Op }, VerifyCase)
 }
 
 // subtests runs cases of one op. Some must pass.
-func subtests[C any](t *testing.T, b vkattn.Backend, o Options, cases []C, name func(C) string,
+func subtests[C any](t *testing.T, b vkattn.Backend, o Options, cases []C, about func(C) (name string, op vkattn.Op),
 	verify func(context.Context, vkattn.Backend, C, Options) Result) {
 	t.Helper()
 	var s Summary
 	start := time.Now()
 	for _, c := range cases {
-		t.Run(name(c), func(t *testing.T) {
+		name, op := about(c)
+		t.Run(name, func(t *testing.T) {
 			r := verify(t.Context(), b, c, o)
 			s.add(r)
+			record(t, b.Info(), op, r)
 			switch r.Status {
 			case Failed:
 				t.Error(r)

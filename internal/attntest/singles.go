@@ -65,6 +65,7 @@ func singles() []Case {
 	l.scores()
 	l.headMaps()
 	l.blockMasks()
+	l.forms()
 	l.places()
 	l.extremes()
 	return l.cases
@@ -343,6 +344,53 @@ func (l *lister) blockMasks() {
 	l.add("blocks", "tree", size(1, 64, 128), dims(32, 32), blocks(16, 16, false, false, 0.8), treeMask("", "blocky", 0, 0))
 	l.add("blocks", "varlen", packed([]int{40, 0, 70}, []int{64, 10, 70}, 3), dims(32, 32), blocks(16, 16, true, false, 0.6))
 	l.add("blocks", "keylen", size(2, 33, 130), dims(32, 32), blocks(16, 32, false, false, 0.6), keyLengths(100, 31))
+}
+
+// forms has block masks that are computed by their form, and some that what comes on top keeps from it.
+func (l *lister) forms() {
+	grid := func(name string, build func(g vkattn.MaskGrid) (*vkattn.BlockMask, error)) Pattern {
+		return Pattern{Name: name, Build: build}
+	}
+	strided := func(s int, part vkattn.Part, off int) mod {
+		return sparse(grid(fmt.Sprint("strided ", s), func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) {
+			if off != 0 {
+				g.Align, g.Offset = vkattn.AlignOffset, off
+			}
+			return g.Strided(s, part)
+		}), 64, 64)
+	}
+	dilated := func(left, right vkattn.Bound, d int) mod {
+		return sparse(grid(fmt.Sprint("dilated ", d), func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) {
+			return g.Window(vkattn.Window{Left: left, Right: right}, d)
+		}), 64, 64)
+	}
+	l.add("form", "strided-11-gqa", size(2, 150, 310), dims(32, 32), heads(4, 2, 1), strided(11, vkattn.Merged, 0))
+	l.add("form", "strided-16-sinks", size(2, 200, 200), dims(40, 64), heads(2, 1, 1), strided(16, vkattn.Merged, 0), sinks(normalSinks), softcap(2))
+	l.add("form", "strided-13-offset", size(1, 200, 170), dims(32, 32), heads(2, 2, 2), strided(13, vkattn.Merged, -40), sinks(batchSinks), noLSE)
+	l.add("form", "strided-7-ahead", size(2, 120, 260), dims(64, 64), heads(2, 2, 2), strided(7, vkattn.Merged, 201), causalAt(201))
+	l.add("form", "strided-9-distant-keylen", size(3, 150, 310), dims(32, 32), heads(2, 1, 1), strided(9, vkattn.Distant, 0), keyLengths(310, 160, 0), sinks(batchSinks))
+	l.add("form", "strided-9-keylen", size(3, 150, 310), dims(24, 32), heads(2, 1, 1), strided(9, vkattn.Merged, 0), keyLengths(310, 160, 3), place(bshd, "Q K V Out LSE"))
+	l.add("form", "strided-20-decode", size(2, 1, 700), dims(64, 64), heads(8, 2, 2), strided(20, vkattn.Merged, 0))
+	l.add("form", "strided-20-few-rows", size(2, 5, 700), dims(64, 64), heads(4, 4, 4), strided(20, vkattn.Merged, 0), place(bshd, "Q K V Out"))
+	l.add("form", "strided-8-long", size(1, 40, 5000), dims(32, 32), heads(1, 1, 1), strided(8, vkattn.Merged, 0))
+	l.add("form", "strided-unaligned", size(2, 150, 310), dims(59, 59), heads(2, 1, 1), strided(12, vkattn.Merged, 0), place(layout{order: "bhs", pad: [3]int{3}, offset: 1}, "Q K V Out LSE"))
+	l.add("form", "dilated-3", size(2, 150, 310), dims(32, 32), heads(4, 2, 2), dilated(tok(20), tok(11), 3), sinks(smallSinks))
+	l.add("form", "dilated-4-causal", size(2, 200, 310), dims(64, 64), heads(2, 1, 1), dilated(tok(30), tok(11), 4), causal)
+	l.add("form", "dilated-5-behind", size(1, 200, 310), dims(32, 32), heads(2, 1, 1), dilated(unbounded(), tok(-2), 5))
+	l.add("form", "dilated-2-empty", size(1, 200, 310), dims(32, 32), heads(2, 1, 1), dilated(tok(-3), tok(1), 2))
+	l.add("form", "strided-8-chunk", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), chunk(64))
+	l.add("form", "strided-8-top-left", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), causal, topLeft)
+	l.add("form", "strided-8-alibi", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), alibi(standardSlopes))
+	l.add("form", "strided-8-nan", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), liveNaN("k"))
+	l.add("form", "strided-8-huge-scores", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), scale(3e8))
+}
+
+// causalAt is causal by a diagonal of its own.
+func causalAt(off int) mod {
+	return func(s *spec) {
+		causal(s)
+		offset(off)(s)
+	}
 }
 
 // places has tensors of every memory order, with gaps, odd offsets, broadcasts and shared memory. The

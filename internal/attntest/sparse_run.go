@@ -187,28 +187,6 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 // RunSparse runs the cases of MoBA and NSA as subtests of t.
 func RunSparse(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	passed := 0
-	for _, c := range SparseCases() {
-		if o.Filter != nil && !o.Filter.MatchString(c.Name) {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			r := VerifySparseCase(t.Context(), b, c, o)
-			switch r.Status {
-			case Failed:
-				t.Error(r)
-			case Unsupported, Skipped:
-				t.Skip(r.Reason)
-			case Passed:
-				passed++
-			}
-		})
-		if o.FailFast && t.Failed() {
-			break
-		}
-	}
-	t.Logf("%s: %d passed", b.Info().Device, passed)
-	if passed == 0 {
-		t.Error("no case passed")
-	}
+	cases := slices.DeleteFunc(SparseCases(), func(c SparseCase) bool { return !o.chosen(c.Name, true) })
+	subtests(t, b, o, cases, func(c SparseCase) (string, vkattn.Op) { return c.Name, c.Op }, VerifySparseCase)
 }

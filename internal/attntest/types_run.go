@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,30 +16,8 @@ import (
 // RunTypes runs the chosen cases of TypeCases as subtests of t.
 func RunTypes(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	var s Summary
-	start := time.Now()
-	for _, c := range TypeCases() {
-		if o.Sample && !c.Sample || o.Filter != nil && !o.Filter.MatchString(c.Name) {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			r := VerifyTypeCase(t.Context(), b, c, o)
-			s.add(r)
-			switch r.Status {
-			case Failed:
-				t.Error(r)
-			case Unsupported, Skipped:
-				t.Skip(r.Reason)
-			}
-		})
-		if o.FailFast && t.Failed() {
-			break
-		}
-	}
-	t.Logf("%s: %d passed, %d failed, %d unsupported of %d cases of types in %v", b.Info().Device, s.Passed, s.Failed, s.Unsupported, s.Total, time.Since(start).Round(time.Millisecond))
-	if s.Passed == 0 {
-		t.Error("no case passed")
-	}
+	cases := slices.DeleteFunc(TypeCases(), func(c TypeCase) bool { return !o.chosen(c.Name, c.Sample) })
+	subtests(t, b, o, cases, func(c TypeCase) (string, vkattn.Op) { return c.Name, c.Op }, VerifyTypeCase)
 }
 
 // VerifyTypeCase runs one case.

@@ -2,34 +2,35 @@ package llama
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/vkattn/vkattn"
 )
 
-// Options are how an Engine runs. The zero value is one sequence as long as the model's context.
+// Options are how an Engine runs. The zero value is one text at a time, as long as the model's context, with a cache
+// in float32.
 type Options struct {
-	Context int // longest sequence; 0 is the model's
-	Tokens  int // most tokens of one Step; 0 is 64
+	Sequences int         // most texts at a time; 0 is 1
+	Context   int         // longest text; 0 is the model's
+	Tokens    int         // most tokens of one Step; 0 is 64
+	Page      int         // tokens of a page of the cache; 0: no pages, each text has room for Context
+	Pages     int         // 0: enough for all
+	Cache     vkattn.Type // of keys and values; see Width
+	SplitKeys int         // as in vkattn.CacheSpec: the bits of a text then do not depend on what else is computed
 }
 
 // Engine runs a model on a backend. It serves one goroutine.
 type Engine struct {
 	Model     *Model
 	Tokenizer *Tokenizer
+	Cache     vkattn.Cache // its sequences are the texts
 
-	backend vkattn.Backend
 	options Options
-
-	turnQ, turnK, attend vkattn.Plan
-	cos, sin             vkattn.Tensor   // [1, 1, Context, HeadDim/2]
-	q                    vkattn.Tensor   // [1, Heads, Tokens, HeadDim]: queries of a step, turned
-	keys, values         []vkattn.Tensor // of each layer, [1, KVHeads, Context, HeadDim]
-
-	stats  Stats
-	report vkattn.Report
+	width   int
+	scratch activations
+	stats   Stats
+	report  vkattn.Report
 }
 
 // Stats is what an engine did.
@@ -40,13 +41,10 @@ type Stats struct {
 	Attention time.Duration // of Time: positions, cache and attention, with the copies to and from the device
 }
 
-// Sequence is a text in the cache of an engine.
-type Sequence struct {
-	length int
+// since is what was done after before.
+func (s Stats) since(before Stats) Stats {
+	return Stats{s.Steps - before.Steps, s.Tokens - before.Tokens, s.Time - before.Time, s.Attention - before.Attention}
 }
-
-// Len is how many tokens of it are in the cache.
-func (s *Sequence) Len() int { return s.length }
 
 // Open is NewEngine of a model and its tokenizer in files.
 func Open(ctx context.Context, b vkattn.Backend, model, tokenizer string, o Options) (*Engine, error) {
@@ -61,167 +59,171 @@ func Open(ctx context.Context, b vkattn.Backend, model, tokenizer string, o Opti
 	return NewEngine(ctx, b, m, t, o)
 }
 
-// NewEngine makes the plans and the cache for a model, whose tokenizer may be nil if it only computes. Close it before the backend.
-func NewEngine(ctx context.Context, b vkattn.Backend, m *Model, t *Tokenizer, o Options) (_ *Engine, err error) {
-	if o.Context == 0 {
-		o.Context = m.Context
+// NewEngine makes the cache for a model, whose tokenizer may be nil if it only computes. Close it before the backend.
+func NewEngine(ctx context.Context, b vkattn.Backend, m *Model, t *Tokenizer, o Options) (*Engine, error) {
+	o, err := o.settle(m)
+	if err != nil {
+		return nil, err
 	}
-	if o.Context < 0 || o.Context > m.Context {
-		return nil, fmt.Errorf("llama: a context of %d tokens, the model has %d", o.Context, m.Context)
-	}
-	if o.Tokens == 0 {
-		o.Tokens = 64
-	}
-	o.Tokens = min(o.Tokens, o.Context)
-	e := &Engine{Model: m, Tokenizer: t, backend: b, options: o}
-	defer func() {
-		if err != nil {
-			e.Close()
-		}
-	}()
+	e := &Engine{Model: m, Tokenizer: t, options: o, width: Width(m.HeadDim(), o.Cache)}
 	const theta = 1e4
 	inv, factor, err := vkattn.RopeFrequencies(m.HeadDim(), theta, nil)
 	if err != nil {
 		return nil, err
 	}
-	if e.cos, e.sin, err = vkattn.RopeTable(inv, factor, 0, o.Context); err != nil {
-		return nil, err
+	backend, ok := b.(vkattn.CacheBackend)
+	if !ok {
+		return nil, &vkattn.UnsupportedError{Op: "a cache of keys and values", Backend: b.Info().Backend}
 	}
-	turn := vkattn.Rope{Batch: 1, Heads: m.Heads, Seq: o.Tokens, HeadDim: m.HeadDim(), Layout: vkattn.RopeInterleaved}
-	if e.turnQ, err = b.Plan(ctx, turn); err != nil {
-		return nil, err
-	}
-	turn.Heads = m.KVHeads
-	if e.turnK, err = b.Plan(ctx, turn); err != nil {
-		return nil, err
-	}
-	if e.attend, err = b.Plan(ctx, vkattn.Attention{
-		Batch: 1, HeadsQ: m.Heads, HeadsK: m.KVHeads, SeqQ: o.Tokens, SeqK: o.Context, HeadDim: m.HeadDim(), Causal: true,
+	if e.Cache, err = backend.NewCache(ctx, vkattn.CacheSpec{
+		Op: vkattn.Attention{
+			Batch: o.Sequences, HeadsQ: m.Heads, HeadsK: m.KVHeads, SeqQ: o.Tokens, SeqK: o.Context, TotalQ: o.Tokens,
+			HeadDim: e.width, Scale: m.scale(), Causal: true, Packed: true, TypeK: o.Cache, TypeV: o.Cache,
+		},
+		Layers: m.Layers, Page: o.Page, Pages: o.Pages, SplitKeys: o.SplitKeys,
+		Rope: vkattn.CacheRope{InvFreq: inv, Attention: factor, Layout: vkattn.RopeInterleaved},
 	}); err != nil {
 		return nil, err
-	}
-	if e.q, err = b.NewTensor(vkattn.Float32, [4]int{1, m.Heads, o.Tokens, m.HeadDim()}); err != nil {
-		return nil, err
-	}
-	for range m.Layers {
-		for _, list := range []*[]vkattn.Tensor{&e.keys, &e.values} {
-			t, err := b.NewTensor(vkattn.Float32, [4]int{1, m.KVHeads, o.Context, m.HeadDim()})
-			if err != nil {
-				return nil, err
-			}
-			*list = append(*list, t)
-		}
 	}
 	return e, nil
 }
 
-// Close gives back the plans and the cache. It is idempotent.
-func (e *Engine) Close() error {
-	var errs []error
-	for _, p := range []*vkattn.Plan{&e.turnQ, &e.turnK, &e.attend} {
-		if *p != nil {
-			errs = append(errs, (*p).Close())
-			*p = nil
-		}
+func (o Options) settle(m *Model) (Options, error) {
+	if o.Context == 0 {
+		o.Context = m.Context
 	}
-	for _, t := range append(append(e.keys, e.values...), e.q) {
-		if t.Given() {
-			errs = append(errs, t.Mem.Close())
-		}
+	if o.Sequences == 0 {
+		o.Sequences = 1
 	}
-	e.keys, e.values, e.q = nil, nil, vkattn.Tensor{}
-	return errors.Join(errs...)
+	if o.Context < 0 || o.Context > m.Context || o.Sequences < 0 || o.Tokens < 0 {
+		return o, fmt.Errorf("llama: %d texts of %d tokens, %d of a step: want a context up to the model's %d, and no negative numbers",
+			o.Sequences, o.Context, o.Tokens, m.Context)
+	}
+	if o.Tokens == 0 {
+		o.Tokens = max(64, o.Sequences)
+	}
+	if o.Sequences == 1 {
+		o.Tokens = min(o.Tokens, o.Context)
+	}
+	return o, nil
 }
+
+// Width is the size of a head in a cache of a type: types that come in blocks need whole ones, so heads are filled up with
+// zeros, which changes no score and no value.
+func Width(headDim int, t vkattn.Type) int {
+	n, _ := t.Block()
+	return (headDim + n - 1) / n * n
+}
+
+// scale is that of the model's heads, however wide they are in the cache.
+func (c Config) scale() vkattn.Number {
+	return vkattn.Attention{HeadDim: c.HeadDim()}.Canonical().Scale
+}
+
+// Close gives back the cache. It is idempotent.
+func (e *Engine) Close() error { return e.Cache.Close() }
 
 // Stats is what the engine did so far.
 func (e *Engine) Stats() Stats { return e.stats }
 
-// Report is that of the last batch of calls: positions and attention of one layer.
+// Report is that of the last call of attention.
 func (e *Engine) Report() vkattn.Report { return e.report }
 
-// NewSequence starts an empty text.
-func (e *Engine) NewSequence() *Sequence { return &Sequence{} }
+// Chunk is the next tokens of a text, at least one.
+type Chunk struct {
+	Text   vkattn.CacheSeq
+	Tokens []int
+}
 
-// Step runs the model over the next tokens of a text and returns the logits of what follows the last of them.
-func (e *Engine) Step(ctx context.Context, s *Sequence, tokens []int) ([]float32, error) {
-	m, rows := e.Model, len(tokens)
-	if rows < 1 || rows > e.options.Tokens || s.length+rows > e.options.Context {
-		return nil, fmt.Errorf("llama: %d tokens behind %d, want 1 to %d, and %d together at most", rows, s.length, e.options.Tokens, e.options.Context)
-	}
+// Step runs the model over the next tokens of some texts and returns for each the logits of what follows. They are of use until the next
+// Step. When it fails the cache is as before, unless the device failed.
+func (e *Engine) Step(ctx context.Context, chunks ...Chunk) (logits [][]float32, err error) {
 	start := time.Now()
-	x := make([]float32, rows*m.Dim)
-	for i, t := range tokens {
-		if t < 0 || t >= m.Vocab {
-			return nil, fmt.Errorf("llama: token %d, the model has %d", t, m.Vocab)
+	m, rows := e.Model, 0
+	parts := make([]vkattn.CacheTokens, len(chunks))
+	for i, c := range chunks {
+		parts[i] = vkattn.CacheTokens{Seq: c.Text, N: len(c.Tokens)}
+		rows += len(c.Tokens)
+		for _, t := range c.Tokens {
+			if t < 0 || t >= m.Vocab {
+				return nil, fmt.Errorf("llama: token %d, the model has %d", t, m.Vocab)
+			}
 		}
-		copy(x[i*m.Dim:], m.embedding[t*m.Dim:(t+1)*m.Dim])
 	}
-	y := make([]float32, rows*m.Dim)
-	q := make([]float32, rows*m.Dim)
-	k, v := make([]float32, rows*m.kvDim()), make([]float32, rows*m.kvDim())
-	up, down := make([]float32, rows*m.Hidden), make([]float32, rows*m.Hidden)
+	step, err := e.Cache.Step(ctx, parts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			for _, c := range chunks {
+				e.Cache.Truncate(c.Text, e.Cache.Len(c.Text)-len(c.Tokens))
+			}
+		}
+	}()
+	a := e.scratch.grow(m, rows, len(chunks))
+	x := a.x[:0]
+	for _, c := range chunks {
+		for _, t := range c.Tokens {
+			x = append(x, m.embedding[t*m.Dim:(t+1)*m.Dim]...)
+		}
+	}
 	for i := range m.layers {
 		l := &m.layers[i]
-		normalize(y, x, l.attentionNorm)
-		multiply(q, y, l.wq, m.Dim)
-		multiply(k, y, l.wk, m.Dim)
-		multiply(v, y, l.wv, m.Dim)
-		if err := e.attention(ctx, i, s, q, k, v); err != nil {
+		normalize(a.y, x, l.attentionNorm)
+		multiply(a.q, a.y, l.wq, m.Dim)
+		multiply(a.k, a.y, l.wk, m.Dim)
+		multiply(a.v, a.y, l.wv, m.Dim)
+		if err := e.attend(ctx, step, i, a); err != nil {
 			return nil, err
 		}
-		multiply(y, q, l.wo, m.Dim)
-		add(x, y)
-		normalize(y, x, l.hiddenNorm)
-		multiply(up, y, l.w1, m.Dim)
-		multiply(down, y, l.w3, m.Dim)
-		gate(up, down)
-		multiply(y, up, l.w2, m.Hidden)
-		add(x, y)
+		multiply(a.y, a.q, l.wo, m.Dim)
+		add(x, a.y)
+		normalize(a.y, x, l.hiddenNorm)
+		multiply(a.gate, a.y, l.w1, m.Dim)
+		multiply(a.up, a.y, l.w3, m.Dim)
+		gate(a.gate, a.up)
+		multiply(a.y, a.gate, l.w2, m.Hidden)
+		add(x, a.y)
 	}
-	last := x[(rows-1)*m.Dim:]
+	last := a.y[:0] // of each text, the only rows whose logits anybody needs
+	end := 0
+	for _, c := range chunks {
+		end += len(c.Tokens)
+		last = append(last, x[(end-1)*m.Dim:end*m.Dim]...)
+	}
 	normalize(last, last, m.norm)
-	logits := make([]float32, m.Vocab)
-	multiply(logits, last, m.classifier, m.Dim)
-	s.length += rows
+	multiply(a.logits, last, m.classifier, m.Dim)
+	for i := range chunks {
+		logits = append(logits, a.logits[i*m.Vocab:(i+1)*m.Vocab])
+	}
 	e.stats.Steps++
 	e.stats.Tokens += rows
 	e.stats.Time += time.Since(start)
 	return logits, nil
 }
 
-// attention turns queries and keys by their positions, appends keys and values to the cache of a layer and replaces
-// the queries by what they attend to.
-func (e *Engine) attention(ctx context.Context, layer int, s *Sequence, q, k, v []float32) error {
+// attend has the cache turn queries and keys by their positions, append keys and values, and replaces the queries by
+// what they attend to.
+func (e *Engine) attend(ctx context.Context, step vkattn.CacheStep, layer int, a *activations) (err error) {
 	start := time.Now()
 	defer func() { e.stats.Attention += time.Since(start) }()
-	m, rows := e.Model, len(q)/e.Model.Dim
-	lo, hi := s.length, s.length+rows
+	m, dim, rows := e.Model, e.Model.HeadDim(), step.Tokens()
+	q, k, v := a.q, a.k, a.v
+	if e.width != dim {
+		q, k, v = widen(&a.wide[0], q, dim, e.width), widen(&a.wide[1], k, dim, e.width), widen(&a.wide[2], v, dim, e.width)
+	}
+	a.out = sized(a.out, len(q))
 	host := func(x []float32, heads int) vkattn.Tensor {
-		return vkattn.THD(vkattn.Float32s(x), rows, heads, m.HeadDim())
+		return vkattn.THD(vkattn.Float32s(x), rows, heads, e.width)
 	}
-	turned := e.q.Slice(2, 0, rows)
-	keys, values := e.keys[layer], e.values[layer]
-	cos, sin := e.cos.Slice(2, lo, hi), e.sin.Slice(2, lo, hi)
-	if err := e.backend.Copy(ctx, values.Slice(2, lo, hi), host(v, m.KVHeads)); err != nil {
+	if e.report, err = step.Run(ctx, layer, vkattn.CacheArgs{
+		Q: host(q, m.Heads), K: host(k, m.KVHeads), V: host(v, m.KVHeads), Out: host(a.out, m.Heads),
+	}); err != nil {
 		return err
 	}
-	batch := e.backend.NewBatch()
-	for _, call := range []struct {
-		plan vkattn.Plan
-		args vkattn.Args
-	}{
-		{e.turnQ, vkattn.Args{Q: host(q, m.Heads), Out: turned, Cos: cos, Sin: sin}},
-		{e.turnK, vkattn.Args{Q: host(k, m.KVHeads), Out: keys.Slice(2, lo, hi), Cos: cos, Sin: sin}},
-		{e.attend, vkattn.Args{Q: turned, K: keys.Slice(2, 0, hi), V: values.Slice(2, 0, hi), Out: host(q, m.Heads)}},
-	} {
-		if err := call.plan.Record(batch, call.args); err != nil {
-			return err
-		}
+	for i := 0; i*dim < len(a.q); i++ {
+		copy(a.q[i*dim:(i+1)*dim], a.out[i*e.width:])
 	}
-	pending, err := batch.Submit(ctx)
-	if err != nil {
-		return err
-	}
-	e.report, err = pending.Wait(ctx)
-	return err
+	return nil
 }

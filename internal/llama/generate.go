@@ -53,12 +53,21 @@ func (e *Engine) Generate(ctx context.Context, w io.Writer, r Request) (result R
 			return result, err
 		}
 	}
-	s := e.NewSequence()
+	s, err := e.Cache.Add()
+	if err != nil {
+		return result, err
+	}
+	defer e.Cache.Remove(s)
+	done := 0
 	for {
-		for rest := result.Tokens[s.Len():]; len(rest) > 0; rest = result.Tokens[s.Len():] {
-			if result.Logits, err = e.Step(ctx, s, rest[:min(len(rest), e.options.Tokens)]); err != nil {
+		for done < len(result.Tokens) {
+			part := result.Tokens[done:min(len(result.Tokens), done+e.options.Tokens)]
+			logits, err := e.Step(ctx, Chunk{s, part})
+			if err != nil {
 				return result, err
 			}
+			result.Logits = append(result.Logits[:0], logits[0]...)
+			done += len(part)
 		}
 		next, err := r.Choose(result.Logits)
 		if err != nil {
@@ -91,9 +100,4 @@ func (e *LengthError) Error() string {
 		return fmt.Sprintf("llama: %d tokens, want 1 to %d, the context", e.Steps, e.Context)
 	}
 	return fmt.Sprintf("llama: the prompt has %d tokens, nothing of %d is left for the model", e.Prompt, e.Steps)
-}
-
-// since is what was done after before.
-func (s Stats) since(before Stats) Stats {
-	return Stats{s.Steps - before.Steps, s.Tokens - before.Tokens, s.Time - before.Time, s.Attention - before.Attention}
 }

@@ -8,6 +8,7 @@
 //   decay_of(r)       its decay
 //   seen_by_group()   keys (bits) that at least one row of the group sees
 //   settle()          before a publish that no gather precedes
+//   steps_of_all(b, n) of the n keys of a tile, the range of whole steps outside of which no owner has a bit set; SUBGROUP 0: all of them
 //   any_of_all(x, t)  whether x is true for any invocation of the subgroup (SUBGROUP 0: of the workgroup), in control flow
 //                     that is uniform there; t counts the calls
 //
@@ -80,12 +81,24 @@ float decay_of(uint r) { return subgroupShuffle(decays[r / LANES], owner_lane(r)
 uint seen_by_group() { return published_seen; }
 void settle() {}
 
-bool any_of_all(bool x, inout uint turn) {
-    uint any = x ? 1u : 0u;
+uint of_all(uint any) {
     for (uint n = 1u; n < gl_SubgroupSize; n *= 2u) {
         any |= subgroupShuffleXor(any, n);
     }
-    return any != 0u;
+    return any;
+}
+
+uvec2 steps_of_all(uint bits[OWN], uint keys) {
+    uint any = 0u;
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        any |= bits[o];
+    }
+    any = of_all(any);
+    return any == 0u ? uvec2(0u) : uvec2(uint(findLSB(any)) / KEYS, uint(findMSB(any)) / KEYS + 1u) * KEYS;
+}
+
+bool any_of_all(bool x, inout uint turn) {
+    return of_all(x ? 1u : 0u) != 0u;
 }
 
 #else
@@ -134,6 +147,8 @@ void publish(uint seen) {
 }
 
 void settle() { barrier(); }
+
+uvec2 steps_of_all(uint bits[OWN], uint keys) { return uvec2(0u, keys); }
 
 // Three flags in turn: one is set, the next is cleared, and the last may still be read. One barrier is then enough.
 bool any_of_all(bool x, inout uint turn) {

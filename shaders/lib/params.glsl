@@ -83,5 +83,22 @@ float exp_difference(float a, float b) {
     return is_nan(d) ? d : exp2(x);
 }
 
+// join takes the maximum and sum of a row over other keys, if it saw any, into top and sum. The results of either, the first
+// one not yet divided by its sum, then weigh own and share of the new sum.
+void join(vec2 other, inout float top, inout float sum, inout float own, inout float share) {
+    if (other.y == 0.0) {
+        return;
+    }
+    if (sum == 0.0) {
+        top = other.x;
+        own = 0.0;
+    }
+    float both = max(top, other.x);
+    own *= exp_difference(top, both);
+    share = other.y * exp_difference(other.x, both);
+    sum = sum * own + share;
+    top = both;
+}
+
 // log_sum is top + log(sum).
 float log_sum(float top, float sum) { return is_nan(sum) ? sum : top + log2(sum) * LN2; }

@@ -18,3 +18,5 @@ const uint PHASE_RESUME = 1u;   // take up the running state of an earlier slice
 const uint PHASE_SUSPEND = 2u;  // leave the running state for a later slice
 const uint PHASE_PARTIAL = 4u;  // write a part's result for merge
 const uint PHASE_ITEMS = 8u;    // tile_first and tile_count count items, or joined row tiles in merge
+const uint PHASE_LEAVE = 16u;   // lse [B,Hq,Sq,2] gets the maximum and sum of a row's keys, for a call of the same rows that joins them
+const uint PHASE_JOIN = 32u;    // bias [B,Hq,Sq,2] is what such a call has left, mask [B,Hq,Sq,Dv] its result

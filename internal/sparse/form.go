@@ -1,0 +1,191 @@
+package sparse
+
+import (
+	"fmt"
+
+	"github.com/vkattn/vkattn"
+)
+
+// Formed is attention under a block mask of a known form (vkattn.MaskForm), as calls without one. Those of the strided part come
+// first: the positions of each residue modulo the step are a sequence, whose rows and keys are views of the same tensors,
+// with a window of steps. Then comes one for the keys near the rows, if the form has them, which joins what they left.
+type Formed struct {
+	Strided vkattn.Attention // canonical
+	Near    vkattn.Attention // canonical; of no use unless Joined
+	Joined  bool             // the form has keys near the row
+
+	form vkattn.MaskForm
+	sink bool
+}
+
+// Call is one call of attention: a checked one's arguments, and its sequences.
+type Call struct {
+	Args vkattn.Args
+	Seqs []vkattn.Sequence
+}
+
+// A row costs as much as so many more keys, for each call that it takes part in: its query is read, and its result written.
+const rowKeys = 32
+
+// ByForm says how a checked call of a canonical op under a block mask goes by the mask's form, or nil and why it visits
+// the blocks that are listed. why is "" where nothing speaks for a form.
+func ByForm(op vkattn.Attention, args *vkattn.Args, seqs []vkattn.Sequence) (f *Formed, why string) {
+	form, known := args.Blocks.Form()
+	if !known || form.Step < 2 || len(seqs) == 0 || args.Q.Len() == 0 {
+		return nil, ""
+	}
+	if why := beyondForm(op, seqs, form); why != "" {
+		return nil, "the mask's blocks are visited, not its stride: " + why
+	}
+	if op.Causal && (!form.Steps.Right.Set || form.Steps.Right.N > 0) {
+		form.Steps.Right = vkattn.Tokens(0)
+	}
+	f = &Formed{form: form, sink: op.With.Has(vkattn.WithSinkLogits), Joined: form.Near > 0}
+	sq, sk := args.Q.Shape[2], args.K.Shape[2]
+	if m := args.Blocks; f.pairs(sq, sk)+float64(rowKeys*sq) >= float64(len(m.Keys))*float64(m.BlockQ)*float64(m.BlockK) {
+		return nil, ""
+	}
+	far := op
+	far.With &^= vkattn.WithBlocks | vkattn.WithKeyLengths
+	far.Batch, far.SeqQ, far.SeqK = form.Step, ceilDiv(sq, form.Step), ceilDiv(sk, form.Step)
+	far.Align, far.Causal, far.Window = vkattn.AlignOffset, false, form.Steps
+	if f.Joined {
+		near := op
+		near.With &^= vkattn.WithBlocks | vkattn.WithKeyLengths
+		near.Align, near.Causal, near.Window = vkattn.AlignOffset, true, vkattn.Window{Left: vkattn.Tokens(form.Near - 1)}
+		f.Near = near.Canonical()
+		far.With, far.TypeOut = far.With&^vkattn.WithSinkLogits|vkattn.WithLSE, vkattn.Float32
+		// What the near part has already is left out of the strided one.
+		last := -((form.Near-1)/form.Step + 1)
+		if r := &far.Window.Right; !r.Set || r.N > last {
+			*r = vkattn.Tokens(last)
+		}
+	}
+	f.form.Steps = far.Window
+	f.Strided = far.Canonical()
+	return f, ""
+}
+
+// String says what runs, for reports.
+func (f *Formed) String() string {
+	s := fmt.Sprintf("the mask goes by its stride: each of %d residues of the positions is a sequence", f.form.Step)
+	if f.Joined {
+		s += fmt.Sprintf(", which the %d keys before a row join", f.form.Near)
+	}
+	return s
+}
+
+// beyondForm is what a call has that calls by form do not.
+func beyondForm(op vkattn.Attention, seqs []vkattn.Sequence, form vkattn.MaskForm) string {
+	const plain = vkattn.WithLSE | vkattn.WithSinkLogits | vkattn.WithBlocks | vkattn.WithKeyLengths
+	switch {
+	case form.Chunk > 0 || form.Period > 0:
+		return "it has columns beside it"
+	case op.Packed:
+		return "packed sequences"
+	case op.Window.Given() || op.Chunk > 0:
+		return "a window or chunks on top"
+	case op.With&^plain != 0:
+		return fmt.Sprintf("inputs by position on top (%s)", op.With&^plain)
+	}
+	for i := range seqs {
+		if op.Causal && seqs[i].Rel != form.Off {
+			return "causal on top, by another diagonal"
+		}
+	}
+	return ""
+}
+
+// pairs is about the number of pairs of a head, and what its rows cost beside.
+func (f *Formed) pairs(sq, sk int) float64 {
+	const most = 256 // rows that are looked at
+	step, n := max(1, sq/most), 0
+	pairs := 0.0
+	for i := step / 2; i < sq; i += step {
+		n++
+		p := i + f.form.Off
+		lo, hi := -floorDiv(p, f.form.Step), floorDiv(sk-1-p, f.form.Step)
+		if f.form.Steps.Left.Set {
+			lo = max(lo, -f.form.Steps.Left.N)
+		}
+		if f.form.Steps.Right.Set {
+			hi = min(hi, f.form.Steps.Right.N)
+		}
+		pairs += float64(max(0, hi-lo+1))
+		if f.Joined {
+			pairs += float64(max(0, min(p+1, sk)-max(0, p-f.form.Near+1)) + rowKeys)
+		}
+	}
+	return pairs / float64(max(n, 1)) * float64(sq)
+}
+
+// StridedCalls are the calls of the strided part, which share no row. state is where they leave the rows' running softmax,
+// [B, heads, Sq, 2], where the near part joins it; else they are all there is.
+func (f *Formed) StridedCalls(args vkattn.Args, seqs []vkattn.Sequence, state vkattn.Tensor) []Call {
+	args = withoutMask(args)
+	if f.Joined {
+		args.LSE, args.SinkLogits = state, vkattn.Tensor{}
+	}
+	step, off := f.form.Step, f.form.Off
+	first := off - floorDiv(off, step)*step // the residue of row 0
+	var calls []Call
+	for b := range seqs {
+		s := &seqs[b]
+		rows := min(step, s.Sq)
+		// Row r stands at residue first+r modulo step: those before the residues begin anew, and those behind.
+		for _, part := range [][3]int{{0, min(rows, step-first), first}, {step - first, rows, first - step}} {
+			lo, hi, shift := part[0], part[1], part[2]
+			if lo >= hi {
+				continue
+			}
+			c := Call{Args: args}
+			for r := lo; r < hi; r++ {
+				residue := r + shift
+				rel := floorDiv(r+off, step)
+				c.Seqs = append(c.Seqs, vkattn.Sequence{Index: r - lo, Batch: r - lo, Sq: ceilDiv(s.Sq-r, step), Sk: max(0, ceilDiv(s.Sk-residue, step)),
+					Off: rel, Rel: rel, Window: f.form.Steps, SinkTokens: s.SinkTokens, Prefix: s.Prefix})
+			}
+			for _, t := range []*vkattn.Tensor{&c.Args.Q, &c.Args.Out, &c.Args.LSE} {
+				if t.Given() {
+					*t = residues(*t, s.Batch, step, lo, hi)
+				}
+			}
+			for _, t := range []*vkattn.Tensor{&c.Args.K, &c.Args.V} {
+				*t = residues(*t, s.Batch, step, lo+shift, hi+shift)
+			}
+			if t := &c.Args.SinkLogits; t.Given() {
+				*t = Shared(*t, min(s.Index, t.Shape[0]-1), hi-lo)
+			}
+			calls = append(calls, c)
+		}
+	}
+	return calls
+}
+
+// NearCall is the call of the near part. Its rows join what StridedCalls left.
+func (f *Formed) NearCall(args vkattn.Args, seqs []vkattn.Sequence) Call {
+	c := Call{withoutMask(args), append([]vkattn.Sequence(nil), seqs...)}
+	for i := range c.Seqs {
+		s := &c.Seqs[i]
+		s.Off, s.Rel, s.KBase, s.Causal, s.Window = f.form.Off, f.form.Off, 0, true, f.Near.Window
+	}
+	return c
+}
+
+func withoutMask(args vkattn.Args) vkattn.Args {
+	args.Blocks, args.KeyLengths, args.Offset, args.QBase, args.KBase = nil, nil, nil, 0, 0
+	return args
+}
+
+// residues is a tensor of tokens, of sequence b, with the tokens of each residue from lo to hi as a sequence of their own.
+// Tokens beyond the last lie outside of it.
+func residues(t vkattn.Tensor, b, step, lo, hi int) vkattn.Tensor {
+	tokens := t.Shape[2]
+	t = t.Slice(0, b, b+1)
+	t.Offset += lo * t.Stride[2]
+	t.Shape[0], t.Shape[2] = hi-lo, max(0, ceilDiv(tokens-lo, step))
+	t.Stride[0], t.Stride[2] = t.Stride[2], step*t.Stride[2]
+	return t
+}
+
+func ceilDiv(a, b int) int { return -floorDiv(-a, b) }
