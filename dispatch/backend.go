@@ -188,6 +188,7 @@ func (b *Backend) open(ctx context.Context) error {
 		return err
 	}
 	b.planner.fixedTile, b.planner.tiles = b.config.SplitKeys > 0, b.config.Tiles
+	b.planner.manyRegisters = manyRegisters()
 	b.pool = &pool{dev: b.dev}
 	b.pipelines = &pipelines{dev: b.dev, planner: b.planner, entries: map[pipelineKey]*pipelineEntry{}}
 	if b.dummy, err = b.dev.NewBuffer(bufferSize(4096), vk.HeapDevice, "scratch"); err != nil {

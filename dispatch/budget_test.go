@@ -27,7 +27,7 @@ var light = []namedCall{
 		lens: [][2]int{{3, 400}, {30, 60}, {1, 5000}}},
 }
 
-// TestBudget: a budget of 5 ms cuts a call to many submits, rows first and then keys, and gives the same
+// TestBudget: a budget of 5 ms or less cuts a call to many submits, rows first and then keys, and gives the same
 // bits as one of 500 ms.
 func TestBudget(t *testing.T) {
 	for _, x := range []struct {
@@ -44,6 +44,9 @@ func TestBudget(t *testing.T) {
 		long := open(t, x.cfg)
 		onlySlow(t, long)
 		x.cfg.Budget = 5 * time.Millisecond
+		if x.cfg.Kernel == "standard" { // its light calls take 10 ms on the fastest software driver
+			x.cfg.Budget = time.Millisecond
+		}
 		short := open(t, x.cfg)
 		for i := range heavy {
 			c := &heavy[i]

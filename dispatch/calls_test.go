@@ -17,7 +17,8 @@ type namedCall struct {
 	op     vkattn.Attention
 	layout string // bhsd or bshd; packed ops are thd
 	lens   [][2]int
-	splits int // Config.Splits
+	splits int  // Config.Splits
+	long   bool // minutes on SwiftShader: left out with -short
 }
 
 // args makes random arguments in host memory.

@@ -306,7 +306,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	rows := uint32(min(8, lanes))
 	if software {
 		budget = 72
-		if doubleRows(caps, op) {
+		if p.doubleRows(caps, op) {
 			rows *= 2
 		}
 	}
@@ -452,6 +452,8 @@ type planner struct {
 	layouts *layouts        // of matrices, as far as they have been probed
 	// fixedTile: the tile may not depend on the number of rows, so that a row's bits do not.
 	fixedTile bool
+	// manyRegisters: the processor that a software driver runs on has 32 vector registers. Unknown without a device.
+	manyRegisters bool
 }
 
 func newPlanner() (*planner, error) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
+	"golang.org/x/sys/cpu"
 )
 
 // What drivers get wrong is in vk.Quirks. Here is what follows for kernels, and what drivers are slow at: facts that no
@@ -70,12 +71,17 @@ const driverLLVMpipe = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
 
 // doubleRows says whether a lane owns two rows, so that twice the rows share the keys they read. Current llvmpipe
 // gains 10 to 15% of the time with head sizes of up to 64, and compiles for twice as long (6 s). That of Mesa 22.3,
-// whose multiply-adds take twice the code, loses as much; SwiftShader gains 20% with head sizes of 64 and
-// 128, and loses 50% with ALiBi and the like or small ones.
-func doubleRows(caps *vk.Caps, op vkattn.Attention) bool {
+// whose multiply-adds take twice the code, loses as much with 16 vector registers. With 32 (Zen 4) it gains 16%, causal 10%;
+// with ALiBi and the like it loses 10% there, too. SwiftShader gains 20% with head sizes of 64 and 128, and loses 50% with
+// ALiBi and the like or small ones.
+func (p *planner) doubleRows(caps *vk.Caps, op vkattn.Attention) bool {
 	const mesa24 = 24 << 22
-	return caps.DriverID == driverLLVMpipe && caps.DriverVersion >= mesa24 && max(op.HeadDim, op.ValueDim) <= 64 && op.SeqQ >= 256
+	return caps.DriverID == driverLLVMpipe && max(op.HeadDim, op.ValueDim) <= 64 && op.SeqQ >= 256 &&
+		(caps.DriverVersion >= mesa24 || p.manyRegisters && extrasOf(op) == 0)
 }
+
+// manyRegisters reports whether this processor, which software drivers compile for, has 32 vector registers.
+func manyRegisters() bool { return cpu.X86.HasAVX512VL }
 
 // bufferSize keeps a size that a buffer may have off the powers of two: llvmpipe compiles a kernel anew, for
 // seconds, when the size of one of its texel buffers becomes one or is none any more (pot_width in

@@ -187,7 +187,12 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	}
 	p := *c.be.planner
 	p.fixedTile = p.fixedTile || c.spec.SplitKeys > 0
-	ch, err := p.choose(&c.be.caps, op, "", withoutMatrix(c.be.disabled))
+	disabled := withoutMatrix(c.be.disabled)
+	ch, err := p.choose(&c.be.caps, op, "", disabled)
+	if err == nil && ch.key.texels() && !c.texelsShow(ch.key.Variant) {
+		disabled["texels"] = "a texel buffer does not show all pages of a head"
+		ch, err = p.choose(&c.be.caps, op, "", disabled)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +208,17 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	}
 	c.plans[key] = ch
 	return ch, nil
+}
+
+// texelsShow reports whether texel buffers of a build reach over all pages of a head, of which any may be read. Some drivers have them
+// no larger than 65,536 elements.
+func (c *KVCache) texelsShow(variant string) bool {
+	op := &c.spec.Op
+	most := int64(c.be.caps.Limits.MaxTexelBufferElements)
+	shown := func(t vkattn.Type, last int) bool {
+		return int64(c.spec.Rows())*int64(c.rowBytes(t, last))+256 <= texelFormat(variant, t).Bytes()*most
+	}
+	return c.page == 0 || shown(op.TypeK, op.HeadDim) && shown(op.TypeV, op.ValueDim)
 }
 
 // planFor is plan for steps whose longest sequence has so many new tokens.

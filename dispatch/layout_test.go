@@ -60,7 +60,8 @@ func TestShaderInterfaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6}); err != nil {
+	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6,
+		"SPAN": 7, "CHANNEL": 8, "SLICE": 9}); err != nil {
 		t.Errorf("%s: %v", linearChunk, err)
 	}
 	if m, err = shaders.Load(ropeVariant); err != nil {

@@ -73,7 +73,8 @@ func randomCaps(rng *rand.Rand) vk.Caps {
 	l.MinStorageBufferOffsetAlignment = pick(rng, uint64(4), 16, 64, 256)
 	l.MaxTexelBufferElements, l.MinTexelBufferOffsetAlignment = pick(rng, uint32(65536), 1<<27), pick(rng, uint64(16), 256)
 	if rng.IntN(2) == 0 {
-		c.TexelFormats = []string{"r32f", "rgba32f"}
+		c.TexelFormats = pick(rng, []string{"r32f", "rgba32f"}, []string{"rgba16f", "rgba32f"}, []string{"r32u", "rg32u", "rgba32f", "rgba32u"},
+			[]string{"r32u", "rg32u", "rgba16f", "rgba32f", "rgba32u"})
 	}
 	sg := &c.Subgroup
 	sg.Size = pick(rng, uint32(1), 4, 8, 16, 32, 64, 128)
@@ -105,6 +106,21 @@ func randomOp(rng *rand.Rand) vkattn.Attention {
 	if rng.IntN(3) == 0 {
 		op.HeadDim = pick(rng, 1, 32, 64, 80, 96, 128, 192, 256, 512, 576)
 	}
+	if rng.IntN(2) == 0 {
+		floats := []vkattn.Type{vkattn.Float32, vkattn.Float16, vkattn.BFloat16, vkattn.F8E4M3, vkattn.F8E5M2}
+		op.TypeQ, op.TypeOut = pick(rng, floats...), pick(rng, floats...)
+		all := append(floats, vkattn.Q8_0, vkattn.Q4_0)
+		op.TypeK, op.TypeV = pick(rng, all...), pick(rng, all...)
+		if op.TypeK.Size() == 0 || op.TypeV.Size() == 0 {
+			op.HeadDim, op.ValueDim = ceilDiv(op.HeadDim, 32)*32, ceilDiv(op.ValueDim, 32)*32
+		}
+		for i, w := range []vkattn.With{vkattn.WithDescaleQ, vkattn.WithDescaleK, vkattn.WithDescaleV} {
+			if typesOf(op).all()[i].Size() == 1 && rng.IntN(2) == 0 {
+				op.With |= w
+				op.DescaleBlock = pick(rng, 0, 24)
+			}
+		}
+	}
 	return op
 }
 
@@ -130,8 +146,21 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 		return fmt.Errorf("%d invocations for %d lanes", k.Invocations, k.Lanes)
 	case int(4*k.Lanes*k.Dim4) < ch.op.HeadDim, int(4*k.Lanes*k.Value4) < ch.op.ValueDim:
 		return fmt.Errorf("tile of %d and %d for head sizes %d and %d", 4*k.Lanes*k.Dim4, 4*k.Lanes*k.Value4, ch.op.HeadDim, ch.op.ValueDim)
-	case k.Extras < 3 && (k.Extras >= 2) != (ch.op.Softcap > 0 || ch.op.With&^(vkattn.WithLSE|vkattn.WithSinkLogits|vkattn.WithKeyLengths|vkattn.WithPrefix|vkattn.WithGlobal|vkattn.WithBlocks) != 0):
+	case k.Extras < 3 && (k.Extras >= 2) != (ch.op.Softcap > 0 || ch.op.With&^(vkattn.WithDescaleQ|vkattn.WithDescaleK|vkattn.WithDescaleV|vkattn.WithLSE|vkattn.WithSinkLogits|vkattn.WithKeyLengths|vkattn.WithPrefix|vkattn.WithGlobal|vkattn.WithBlocks) != 0):
 		return errors.New("extras compiled in or out by mistake")
+	case k.Descale != 0 != (ch.op.With&(vkattn.WithDescaleQ|vkattn.WithDescaleK|vkattn.WithDescaleV) != 0), k.Descale == 2 != (ch.op.DescaleBlock > 0):
+		return fmt.Errorf("factors %d for %v", k.Descale, ch.op)
+	case k.Types.Q != ch.op.TypeQ || k.Types.Out != ch.op.TypeOut:
+		return fmt.Errorf("types %v for %v", k.Types, ch.op)
+	case k.Variant != texelVariant && (k.Types.K != ch.op.TypeK || k.Types.V != ch.op.TypeV):
+		return fmt.Errorf("types %v for %v", k.Types, ch.op)
+	}
+	if k.texels() {
+		for _, t := range []vkattn.Type{ch.op.TypeK, ch.op.TypeV} {
+			if f := texelFormat(k.Variant, t); !slices.Contains(c.TexelFormats, f.String()) {
+				return fmt.Errorf("%s reads %s as %s, the device does not", k.Variant, t, f)
+			}
+		}
 	}
 	if ch.path != "subgroup" {
 		if k.SubgroupSize != 0 || k.FullSubgroups {

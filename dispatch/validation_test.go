@@ -63,6 +63,7 @@ func TestValidation(t *testing.T) {
 		sizes = `d3$|d32$|d16$` // one bucket: the layer looks at modules and calls, which are the same for all
 	}
 	attntest.Run(t, b, attntest.Options{Filter: regexp.MustCompile(sizes), Sample: true, RequireAll: true})
+	attntest.RunTypes(t, b, attntest.Options{Filter: fewTypes, Sample: true, RequireAll: true})
 	device(t, b)
 	cfg.Budget = 2 * time.Millisecond
 	sliced := validated(t, cfg, l)

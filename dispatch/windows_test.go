@@ -31,8 +31,8 @@ var wide = []namedCall{
 	{name: "blocks", op: vkattn.Attention{Batch: 2, HeadsQ: 2, SeqQ: 60, SeqK: 5000, HeadDim: 64, With: vkattn.WithBlocks | vkattn.WithLSE}},
 	{name: "window, sink tokens, global", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 700, SeqK: 9000, HeadDim: 64, Window: vkattn.Window{Left: vkattn.Tokens(100)}, SinkTokens: 40, Causal: true, With: vkattn.WithLSE}},
 	{name: "chunk, alibi, softcap", op: vkattn.Attention{Batch: 1, HeadsQ: 2, SeqQ: 40, SeqK: 9000, HeadDim: 64, Chunk: 5000, Softcap: 5, With: vkattn.WithALiBi | vkattn.WithKeyLengths | vkattn.WithLSE}},
-	{name: "a row tile of a bias", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 16, SeqK: 1 << 18, HeadDim: 16, Causal: true, With: vkattn.WithBias | vkattn.WithLSE}},
-	{name: "lists of a block mask", op: vkattn.Attention{Batch: 1, HeadsQ: 64, HeadsK: 1, SeqQ: 1024, SeqK: 4096, HeadDim: 4, With: vkattn.WithBlocks | vkattn.WithSinkLogits | vkattn.WithALiBi}},
+	{name: "a row tile of a bias", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 16, SeqK: 1 << 18, HeadDim: 16, Causal: true, With: vkattn.WithBias | vkattn.WithLSE}, long: true},
+	{name: "lists of a block mask", op: vkattn.Attention{Batch: 1, HeadsQ: 64, HeadsK: 1, SeqQ: 1024, SeqK: 4096, HeadDim: 4, With: vkattn.WithBlocks | vkattn.WithSinkLogits | vkattn.WithALiBi}, long: true},
 	{name: "3 parts", op: vkattn.Attention{Batch: 2, HeadsQ: 2, HeadsK: 1, SeqQ: 9, SeqK: 9000, HeadDim: 64, Causal: true, With: vkattn.WithLSE | vkattn.WithSinkLogits}, splits: 3},
 	{name: "70 parts", op: vkattn.Attention{Batch: 1, HeadsQ: 4, SeqQ: 20, SeqK: 5000, HeadDim: 64, With: vkattn.WithLSE}, splits: 70},
 }
@@ -54,6 +54,9 @@ func TestWindows(t *testing.T) {
 				narrow = open(t, cfg)
 			}
 			t.Run(c.name, func(t *testing.T) {
+				if testing.Short() && c.long {
+					t.Skip("minutes on a software driver that is slow: runs without -short")
+				}
 				args := c.args(1)
 				w := run(t, whole, c.op, args)
 				want := results(&args)

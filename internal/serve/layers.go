@@ -38,7 +38,7 @@ type Check struct {
 // theta is the base of the rotary positions.
 const theta = 5e5
 
-// NewLayers makes a cache of that spec, whose Rope it sets, and computes every row of it in float64 that falls on each every-th step. Close it.
+// NewLayers makes a cache of that spec, whose Rope it sets, and computes a row of the first step and of each every-th after it again in float64. Close it.
 func NewLayers(ctx context.Context, b vkattn.Backend, spec vkattn.CacheSpec, seed uint64, every int) (*Layers, error) {
 	backend, ok := b.(vkattn.CacheBackend)
 	if !ok {
@@ -111,7 +111,7 @@ func (l *Layers) Step(ctx context.Context, tokens []vkattn.CacheTokens) error {
 	if l.report, err = pending.Wait(ctx); err != nil {
 		return err
 	}
-	if l.steps++; l.every > 0 && l.steps%l.every == 0 {
+	if l.steps++; l.every > 0 && (l.steps-1)%l.every == 0 {
 		if err := l.again(tokens); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package serve
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/cpu"
@@ -38,13 +37,13 @@ func TestLayers(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		o := small
-		o.Time = 200 * time.Millisecond
+		o.Steps = 150
 		r, err := Run(t.Context(), l, o)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		c := l.Check()
-		if !c.OK || c.Rows < 3 || c.Worst <= 0 {
+		if !c.OK || c.Rows != 75 || c.Worst <= 0 {
 			t.Errorf("%s: %+v", name, c)
 		}
 		if name == "few pages" && r.Preempted == 0 || name == "window" && r.Cache.Evicted == 0 {
@@ -52,7 +51,7 @@ func TestLayers(t *testing.T) {
 		}
 		t.Logf("%s: %d steps, %d output tokens, %d rows within %g of %g", name, r.Steps, r.Output, c.Rows, c.Worst, c.Allowed)
 		l.inv = nil // the rows that are computed again know no positions
-		o.Time = 50 * time.Millisecond
+		o.Steps = 30
 		if _, err := Run(t.Context(), l, o); err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,7 @@ type Engine interface {
 type Options struct {
 	Load
 	Time      time.Duration // how long
+	Steps     int64         // and how many steps at most; 0: as many as there is time for
 	Sequences int           // most that are in the cache at a time
 	Tokens    int           // most tokens of a step, at least Sequences
 	Context   int           // longest sequence; lengths are cut to it
@@ -135,11 +136,12 @@ func (s *server) run(ctx context.Context) error {
 	measureAt, between := s.o.Time/5, s.o.Time*4/5/(moments-1)
 	for ctx.Err() == nil {
 		now := s.now()
-		if now >= measureAt || now >= s.o.Time {
+		over := now >= s.o.Time || s.o.Steps > 0 && s.r.Steps >= s.o.Steps
+		if now >= measureAt || over {
 			s.r.Memory = append(s.r.Memory, measure(now, s.o.Device))
 			measureAt += between
 		}
-		if now >= s.o.Time {
+		if over {
 			return nil
 		}
 		if err := s.admit(now); err != nil {
