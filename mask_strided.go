@@ -47,7 +47,7 @@ func (g MaskGrid) Strided(stride int, part Part) (*BlockMask, error) {
 	if part == Merged {
 		f.Near = stride
 	}
-	return m.withForm(f), nil
+	return m.withForm(f, nil), nil
 }
 
 // Fixed keeps, causally, the keys of the row's own block of stride keys (local) and of every such block the

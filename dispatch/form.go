@@ -1,8 +1,6 @@
 package dispatch
 
 import (
-	"slices"
-
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/internal/sparse"
 )
@@ -25,9 +23,7 @@ func (ch *choice) formOf(r *run, c *call) *form {
 	if f != nil {
 		why = f.String()
 	}
-	if why != "" && !slices.Contains(r.report.Notes, why) {
-		r.report.Notes = append(r.report.Notes, why)
-	}
+	r.note(why)
 	if f == nil {
 		return nil
 	}

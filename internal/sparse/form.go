@@ -77,16 +77,8 @@ func (f *Formed) String() string {
 
 // beyondForm is what a call has that calls by form do not.
 func beyondForm(op vkattn.Attention, seqs []vkattn.Sequence, form vkattn.MaskForm) string {
-	const plain = vkattn.WithLSE | vkattn.WithSinkLogits | vkattn.WithBlocks | vkattn.WithKeyLengths
-	switch {
-	case form.Chunk > 0 || form.Period > 0:
-		return "it has columns beside it"
-	case op.Packed:
-		return "packed sequences"
-	case op.Window.Given() || op.Chunk > 0:
-		return "a window or chunks on top"
-	case op.With&^plain != 0:
-		return fmt.Sprintf("inputs by position on top (%s)", op.With&^plain)
+	if why := beyond(op); why != "" {
+		return why
 	}
 	for i := range seqs {
 		if op.Causal && seqs[i].Rel != form.Off {
