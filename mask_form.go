@@ -10,13 +10,15 @@ import (
 // puts a pair into every block, so a kernel that visits blocks visits them all; by the form it need not. With p = i+Off
 // the position of row i, a row sees the keys of either part:
 //
-//	near     0 <= p-j < Near
+//	near     0 <= p-j < Near, or, with Chunk > 0, j <= p and floor(p/Chunk) == floor(j/Chunk)
 //	strided  j = p + n Step, for whole numbers n from -Left to Right of Steps, where those are set
+//	columns  j <= p and Low <= j mod Period < High
 type MaskForm struct {
-	Off   int
-	Near  int    // 0: no part near the row
-	Step  int    // 2 or more
-	Steps Window // in steps
+	Off               int
+	Near, Chunk       int    // 0: no part near the row; Chunk is 0 or Period
+	Step              int    // 0: no strided part
+	Steps             Window // in steps
+	Period, Low, High int    // Period 0: no columns
 }
 
 // RowLists is what the builder of a mask of chosen keys knows: the keys of every row, ascending and each once.
@@ -65,7 +67,7 @@ func bytesOf[T int32 | uint32](words []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 4*len(words))
 }
 
-// Form is the form of a mask, and whether one is known: MaskGrid's builders of strided and dilated patterns leave one. A mask whose fields were set to others has none, nor one whose lists were changed before the first call.
+// Form is the form of a mask, and whether one is known: MaskGrid's builders of strided, fixed and dilated patterns leave one. A mask whose fields were set to others has none, nor one whose lists were changed before the first call.
 func (m *BlockMask) Form() (MaskForm, bool) {
 	if f := m.known(); f != nil && f.rows == nil {
 		return f.MaskForm, true
@@ -115,7 +117,9 @@ func (m *BlockMask) ByBlocks() *BlockMask {
 func (f MaskForm) Sees(i, j int) bool {
 	p := i + f.Off
 	switch {
-	case j <= p && p-j < f.Near:
+	case j <= p && (p-j < f.Near || f.Chunk > 0 && floorDiv(p, f.Chunk) == floorDiv(j, f.Chunk)):
+		return true
+	case f.Period > 0 && j <= p && j%f.Period >= f.Low && j%f.Period < f.High:
 		return true
 	case f.Step == 0 || (j-p)%f.Step != 0:
 		return false

@@ -23,8 +23,10 @@ type call struct {
 	formed        *sparse.Formed // how the call goes by the form of its block mask, or nil
 	listed        *sparse.Listed // how it goes by the lists of its rows, or nil
 	note          string         // that it does, or why it does not
-	lists         [][]int32      // by sequence: of its key j, the row of K and V; nil: they follow each other
-	leaves, joins *rest          // the results are not written but left there; what the rows join
+	lists         [][]int32      // by sequence: of its key j, the row of K and V
+	columns       []int32        // of all sequences: key j is row columns[j/page]*page + j%page, if page is over 0
+	page          int
+	leaves, joins *rest // the results are not written but left there; what the rows join
 }
 
 // bind checks args and resolves them.
@@ -59,6 +61,20 @@ func (c *call) byStructure() {
 	}
 	c.note += why // one of them at most
 	c.panels = newBlockPanels(c.args.Blocks)
+}
+
+// gathers reports whether keys and values do not follow each other.
+func (c *call) gathers() bool { return c.lists != nil || c.page > 0 }
+
+// keyRow is the row of K and V that holds key j of a sequence.
+func (c *call) keyRow(s *vkattn.Sequence, j int) int {
+	switch {
+	case c.lists != nil:
+		return int(c.lists[s.Index][j])
+	case c.page > 0:
+		return int(c.columns[j/c.page])*c.page + j%c.page
+	}
+	return s.K0 + j
 }
 
 // headGroups lists the query heads by the key and value head that they read.
