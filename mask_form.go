@@ -15,15 +15,29 @@ import (
 //	columns  j <= p and Low <= j mod Period < High
 type MaskForm struct {
 	Off               int
-	Near, Chunk       int    // 0: no part near the row
+	Near, Chunk       int    // 0: no part near the row; Chunk is 0 or Period
 	Step              int    // 0: no strided part
 	Steps             Window // in steps
 	Period, Low, High int    // Period 0: no columns
 }
 
-// knownForm is the form of a mask and what shows that the mask is still what the builder has made.
+// RowLists is what the builder of a mask of chosen keys knows: the keys of every row, ascending and each once.
+type RowLists struct {
+	Batch, Groups, Rows int     // head h of H reads group h / (H/Groups)
+	Start               []int   // Batch*Groups*Rows + 1 places in Keys
+	Keys                []int32 // one list behind the other
+}
+
+// List is the keys of row i of (b, group).
+func (l *RowLists) List(b, group, i int) []int32 {
+	n := (b*l.Groups+group)*l.Rows + i
+	return l.Keys[l.Start[n]:l.Start[n+1]]
+}
+
+// knownForm is the form of a mask, or its rows' lists, and what shows that the mask is still what the builder has made.
 type knownForm struct {
 	MaskForm
+	rows  *RowLists // nil: the form
 	seed  maphash.Seed
 	sum   uint64
 	once  sync.Once
@@ -31,9 +45,9 @@ type knownForm struct {
 	lists BlockMask
 }
 
-// withForm is a mask that its builder has just made, with its form.
-func (m *BlockMask) withForm(f MaskForm) *BlockMask {
-	m.form = &knownForm{MaskForm: f, seed: maphash.MakeSeed(), lists: *m}
+// withForm is a mask that its builder has just made, with its form, or with its rows' lists.
+func (m *BlockMask) withForm(f MaskForm, rows *RowLists) *BlockMask {
+	m.form = &knownForm{MaskForm: f, rows: rows, seed: maphash.MakeSeed(), lists: *m}
 	m.form.sum = m.checksum(m.form.seed)
 	return m
 }
@@ -53,23 +67,38 @@ func bytesOf[T int32 | uint32](words []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 4*len(words))
 }
 
-// Form is the form of a mask, and whether one is known: MaskGrid's builders of strided, fixed and dilated patterns leave
-// one. A mask whose fields were set to others has none, nor one whose lists were changed before the first call.
+// Form is the form of a mask, and whether one is known: MaskGrid's builders of strided, fixed and dilated patterns leave one. A mask whose fields were set to others has none, nor one whose lists were changed before the first call.
 func (m *BlockMask) Form() (MaskForm, bool) {
+	if f := m.known(); f != nil && f.rows == nil {
+		return f.MaskForm, true
+	}
+	return MaskForm{}, false
+}
+
+// RowLists is the lists of a mask that SelectedKeys has made, under the same conditions, or nil.
+func (m *BlockMask) RowLists() *RowLists {
+	if f := m.known(); f != nil {
+		return f.rows
+	}
+	return nil
+}
+
+// known is what the builder knew of the mask, if that is what it still is.
+func (m *BlockMask) known() *knownForm {
 	f := m.form
 	if f == nil {
-		return MaskForm{}, false
+		return nil
 	}
 	l := &f.lists
 	if !same(m.Start, l.Start) || !same(m.Keys, l.Keys) || !same(m.Tile, l.Tile) || !same(m.Bits, l.Bits) ||
 		[6]int{m.BlockQ, m.BlockK, m.Batch, m.Heads, m.RowBlocks, m.KeyBlocks} != [6]int{l.BlockQ, l.BlockK, l.Batch, l.Heads, l.RowBlocks, l.KeyBlocks} {
-		return MaskForm{}, false
+		return nil
 	}
 	f.once.Do(func() { f.whole = l.checksum(f.seed) == f.sum })
 	if !f.whole {
-		return MaskForm{}, false
+		return nil
 	}
-	return f.MaskForm, true
+	return f
 }
 
 // same reports whether two slices are the same memory.
@@ -88,7 +117,7 @@ func (m *BlockMask) ByBlocks() *BlockMask {
 func (f MaskForm) Sees(i, j int) bool {
 	p := i + f.Off
 	switch {
-	case f.Near > 0 && j <= p && p-j < f.Near, f.Chunk > 0 && j <= p && floorDiv(p, f.Chunk) == floorDiv(j, f.Chunk):
+	case j <= p && (p-j < f.Near || f.Chunk > 0 && floorDiv(p, f.Chunk) == floorDiv(j, f.Chunk)):
 		return true
 	case f.Period > 0 && j <= p && j%f.Period >= f.Low && j%f.Period < f.High:
 		return true

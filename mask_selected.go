@@ -1,6 +1,9 @@
 package vkattn
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // SelectedBlocks keeps, for every row, the blocks of keys that were chosen for it, as the top-k of MoBA and of the
 // selection branch of NSA:
@@ -41,9 +44,27 @@ func (g MaskGrid) SelectedBlocks(choice []int32, width, block int, causal bool) 
 //
 //	j in index[b, h, i, :]
 //
-// with index as choice of SelectedBlocks, of blocks of one key.
+// with index as choice of SelectedBlocks, of blocks of one key. The mask has its rows' lists beside its blocks, so that the
+// heads of a group gather the keys of their row where that is less to do (see BlockMask.RowLists).
 func (g MaskGrid) SelectedKeys(index []int32, width int) (*BlockMask, error) {
-	return g.SelectedBlocks(index, width, 1, false)
+	m, err := g.SelectedBlocks(index, width, 1, false)
+	if err != nil || m.Batch*m.Heads*g.SeqQ*width == 0 {
+		return m, err
+	}
+	rows := m.Batch * g.SeqQ
+	l := &RowLists{Batch: m.Batch, Groups: len(index) / (rows * width), Rows: g.SeqQ, Start: []int{0}}
+	for at := 0; at < len(index); at += width {
+		first := len(l.Keys)
+		for _, key := range index[at : at+width] {
+			if key >= 0 {
+				l.Keys = append(l.Keys, key)
+			}
+		}
+		slices.Sort(l.Keys[first:])
+		l.Keys = l.Keys[:first+len(slices.Compact(l.Keys[first:]))]
+		l.Start = append(l.Start, len(l.Keys))
+	}
+	return m.withForm(MaskForm{}, l), nil
 }
 
 // checkChoice checks indices and finds the number of groups.

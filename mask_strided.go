@@ -47,7 +47,7 @@ func (g MaskGrid) Strided(stride int, part Part) (*BlockMask, error) {
 	if part == Merged {
 		f.Near = stride
 	}
-	return m.withForm(f), nil
+	return m.withForm(f, nil), nil
 }
 
 // Fixed keeps, causally, the keys of the row's own block of stride keys (local) and of every such block the
@@ -56,13 +56,13 @@ func (g MaskGrid) Strided(stride int, part Part) (*BlockMask, error) {
 //	j <= i+off  and  (floor((i+off)/stride) == floor(j/stride)  or  stride-(v+1)c <= j mod stride < stride-v c)
 //
 // with v = h mod verts for head h: verts slices of a block take turns over the heads, and 1 is the paper's pattern,
-// the last c keys of each block. The mask has g.Heads heads where verts is over 1. Source: as Strided.
+// the last c keys of each block. The mask has g.Heads heads where verts is over 1. Source: as Strided. Masks of one vert have a Form.
 func (g MaskGrid) Fixed(stride, c, verts int, part Part) (*BlockMask, error) {
 	if verts == 1 {
 		g.Heads = 1
 	}
 	g.Batch = 1
-	return g.perHead(func(g MaskGrid, _, h int) (pattern, error) {
+	m, err := g.perHead(func(g MaskGrid, _, h int) (pattern, error) {
 		if err := inRange("stride", stride, 1, MaxSequence); err != nil {
 			return nil, err
 		}
@@ -77,6 +77,14 @@ func (g MaskGrid) Fixed(stride, c, verts int, part Part) (*BlockMask, error) {
 		hi := stride - h%verts*c
 		return part.choose(local, &columnPattern{sk: g.SeqK, off: g.off(), period: stride, lo: hi - c, hi: hi})
 	})
+	if err != nil || part == Local || verts > 1 {
+		return m, err
+	}
+	f := MaskForm{Off: g.off(), Period: stride, Low: stride - c, High: stride}
+	if part == Merged {
+		f.Chunk = stride
+	}
+	return m.withForm(f, nil), nil
 }
 
 // columnPattern keeps the keys j <= i+off with lo <= j mod period < hi.

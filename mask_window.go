@@ -25,7 +25,7 @@ func (g MaskGrid) Window(w Window, dilation int) (*BlockMask, error) {
 	if err != nil || dilation == 1 {
 		return m, err
 	}
-	return m.withForm(MaskForm{Off: g.off(), Step: dilation, Steps: w}), nil
+	return m.withForm(MaskForm{Off: g.off(), Step: dilation, Steps: w}, nil), nil
 }
 
 func checkWindow(w Window) error {

@@ -51,6 +51,9 @@ func (c *call) run(ctx context.Context, b *Backend) (splits int, err error) {
 	if c.formed != nil {
 		return c.runFormed(ctx, b)
 	}
+	if c.listed != nil {
+		return c.runListed(ctx, b)
+	}
 	rows, _ := b.kernel.tile()
 	units, parts := c.split(c.units(rows), len(b.workers))
 	if err := b.spread(len(units), func(w *worker, i int) error { return w.attend(ctx, c, &units[i]) }); err != nil {

@@ -21,8 +21,12 @@ type call struct {
 	panels                       *blockPanels // of a block mask whose blocks have pairs of their own
 
 	formed        *sparse.Formed // how the call goes by the form of its block mask, or nil
+	listed        *sparse.Listed // how it goes by the lists of its rows, or nil
 	note          string         // that it does, or why it does not
-	leaves, joins *rest          // the results are not written but left there; what the rows join
+	lists         [][]int32      // by sequence: of its key j, the row of K and V
+	columns       []int32        // of all sequences: key j is row columns[j/page]*page + j%page, if page is over 0
+	page          int
+	leaves, joins *rest // the results are not written but left there; what the rows join
 }
 
 // bind checks args and resolves them.
@@ -33,11 +37,7 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 	}
 	c := &call{op: op, args: args, seqs: seqs, groups: groups, scale: float32(op.Scale.Value)}
 	if args.Blocks != nil {
-		if c.formed, c.note = sparse.ByForm(op, &args, seqs); c.formed == nil {
-			c.panels = newBlockPanels(args.Blocks)
-		} else {
-			c.note = c.formed.String()
-		}
+		c.byStructure()
 	}
 	return c, resolve([]argument{
 		c.q.argument("Q", args.Q), c.k.argument("K", args.K), c.v.argument("V", args.V), c.out.argument("Out", args.Out),
@@ -46,6 +46,35 @@ func bind(op vkattn.Attention, groups [][]int, args vkattn.Args) (*call, error) 
 		{"SinkLogits", args.SinkLogits, &c.sinks, nil}, {"Relative", args.Relative, &c.relative, nil},
 		{"DescaleQ", args.DescaleQ, &c.descaleQ, nil}, {"DescaleK", args.DescaleK, &c.descaleK, nil}, {"DescaleV", args.DescaleV, &c.descaleV, nil},
 	})
+}
+
+// byStructure says how the call goes by what is known of its block mask beside its blocks.
+func (c *call) byStructure() {
+	if c.formed, c.note = sparse.ByForm(c.op, &c.args, c.seqs); c.formed != nil {
+		c.note = c.formed.String()
+		return
+	}
+	why := c.note
+	if c.listed, c.note = sparse.ByLists(c.op, &c.args, c.seqs); c.listed != nil {
+		c.note = c.listed.String()
+		return
+	}
+	c.note += why // one of them at most
+	c.panels = newBlockPanels(c.args.Blocks)
+}
+
+// gathers reports whether keys and values do not follow each other.
+func (c *call) gathers() bool { return c.lists != nil || c.page > 0 }
+
+// keyRow is the row of K and V that holds key j of a sequence.
+func (c *call) keyRow(s *vkattn.Sequence, j int) int {
+	switch {
+	case c.lists != nil:
+		return int(c.lists[s.Index][j])
+	case c.page > 0:
+		return int(c.columns[j/c.page])*c.page + j%c.page
+	}
+	return s.K0 + j
 }
 
 // headGroups lists the query heads by the key and value head that they read.

@@ -58,7 +58,7 @@ func (w *worker) joinRow(c *call, s *vkattn.Sequence, h, i, n int) (sees bool) {
 func (c *call) runFormed(ctx context.Context, b *Backend) (splits int, err error) {
 	f := c.formed
 	part := *c
-	part.formed, part.op = nil, f.Strided
+	part.formed, part.op, part.page = nil, f.Far, f.Page
 	var left *rest
 	var state vkattn.Tensor
 	args := c.args
@@ -73,8 +73,9 @@ func (c *call) runFormed(ctx context.Context, b *Backend) (splits int, err error
 		splits = max(splits, n)
 		return err
 	}
-	for _, x := range f.StridedCalls(args, c.seqs, state) {
+	for _, x := range f.FarCalls(args, c.seqs, state) {
 		p := part
+		p.columns = x.Columns
 		if left != nil {
 			r := *left
 			r.at, r.outAt = x.Args.LSE, x.Args.Out

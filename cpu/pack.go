@@ -30,22 +30,23 @@ type rowSource struct {
 	unpacked *[]float32
 }
 
-// rowTile is n rows from j0, in the caller's memory if they are float32, else unpacked.
+// rowTile is n rows from j0, in the caller's memory if they are float32 and lie there so, else unpacked.
 func (w *worker) rowTile(c *call, u *unit, r rowSource, head, j0, n int) blas32.General {
 	t := r.tensor
 	at, d := t.Index(u.seq.Batch, head, u.seq.K0+j0, 0), t.Shape[3]
-	if r.numbers.inPlace() {
+	if r.numbers.inPlace() && !c.gathers() {
 		return tile(r.numbers.f32, at, n, d, t.Stride[2])
 	}
 	stride := rowStride(d)
 	*r.unpacked = growAligned(*r.unpacked, n*stride)
 	m := blas32.General{Rows: n, Cols: d, Stride: stride, Data: *r.unpacked}
-	if r.factors == nil && t.Stride[2] == d && stride == d {
+	if r.factors == nil && !c.gathers() && t.Stride[2] == d && stride == d {
 		r.numbers.load(w.kernel, m.Data, at, 1)
 		return m
 	}
 	for j := range n {
-		r.numbers.load(w.kernel, m.Data[j*stride:j*stride+d], at+j*t.Stride[2], c.factor(r.factors, r.descale, u.seq, head, j0+j))
+		at := t.Index(u.seq.Batch, head, c.keyRow(u.seq, j0+j), 0)
+		r.numbers.load(w.kernel, m.Data[j*stride:j*stride+d], at, c.factor(r.factors, r.descale, u.seq, head, j0+j))
 	}
 	return m
 }

@@ -152,7 +152,7 @@ func (w *worker) tile(c *call, u *unit, keys *keyRange, j0, j1 int) {
 	n := j1 - j0
 	s := blas32.General{Rows: u.rows(), Cols: n, Stride: stride, Data: w.s}
 	k, v := w.keyTile(c, u, j0, n), w.valueTile(c, u, j0, n)
-	w.kernel.ahead(rowSlice(v, w.patches[0].from, n), j1 < keys.hi && c.k.inPlace()) // those right after them are next
+	w.kernel.ahead(rowSlice(v, w.patches[0].from, n), j1 < keys.hi && c.k.inPlace() && !c.gathers()) // those right after them are next
 	for _, p := range w.patches {
 		w.kernel.scores(columns(s, p.from, p.to-p.from), rowSlice(k, p.from, p.to), p.r0, p.r1)
 	}

@@ -106,6 +106,11 @@ func (ch *choice) run(r *run, c *call) error {
 	if f := ch.formOf(r, c); f != nil {
 		return ch.runForm(r, c, f)
 	}
+	if l, err := ch.listsOf(r, c); err != nil {
+		return err
+	} else if l != nil {
+		return ch.runLists(r, c, l)
+	}
 	op := ch.op
 	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
 	if c.share > 0 {

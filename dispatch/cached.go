@@ -7,6 +7,7 @@ import "github.com/vkattn/vkattn"
 type cached struct {
 	page, pages int       // tokens of a page, and pages of the pool; page 0: none
 	tables      [][]int32 // by sequence
+	common      []int32   // in place of tables: that of all sequences
 	stride      int       // entries of the longest
 	trees       [][]uint32
 	tree        bool   // of them, some are there
@@ -65,6 +66,14 @@ func (c *cached) words() int {
 	return c.stride + 1 + c.treeWords
 }
 
+// commonWords is what the lists of all sequences take together.
+func (c *cached) commonWords() int {
+	if c == nil {
+		return 0
+	}
+	return len(c.common)
+}
+
 // append lays out the page tables and trees of n sequences from first on.
 func (c *cached) append(s *section, first, n int) {
 	if c == nil {
@@ -74,7 +83,10 @@ func (c *cached) append(s *section, first, n int) {
 	if c.page > 0 {
 		p.PageTokens, p.PageCount, p.PageStride = uint32(c.page), uint32(c.pages), uint32(c.stride)
 		p.PageList = uint32(len(s.words) - first*c.stride)
-		for _, table := range c.tables[first : first+n] {
+		for _, page := range c.common {
+			s.words = append(s.words, uint32(page))
+		}
+		for _, table := range c.tables[min(first, len(c.tables)):min(first+n, len(c.tables))] {
 			for _, page := range table {
 				s.words = append(s.words, uint32(page))
 			}

@@ -70,6 +70,7 @@ type choice struct {
 	mu     sync.Mutex
 	last   *geometry // of the last call
 	form   *form     // of the last block mask that has one
+	listed *choice   // of the last block mask whose rows have lists
 	blocks blockCache
 }
 

@@ -1,8 +1,6 @@
 package dispatch
 
 import (
-	"slices"
-
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/internal/sparse"
 )
@@ -10,7 +8,7 @@ import (
 // form is how the calls of a choice go by the form of their block mask: the same kernel without block lists, for each part.
 type form struct {
 	*sparse.Formed
-	strided, near *choice
+	far, near *choice
 }
 
 // formOf says how a call goes by the form of its block mask, or nil.
@@ -20,14 +18,15 @@ func (ch *choice) formOf(r *run, c *call) *form {
 	}
 	f, why := sparse.ByForm(ch.op, &c.args, c.seqs)
 	if f != nil && ch.standard {
-		f, why = nil, "the mask's blocks are visited, not its stride: the unfused baseline"
+		f, why = nil, "the mask's blocks are visited, not its form: the unfused baseline"
+	}
+	if f != nil && f.Page > 0 && !ch.bindsKeys(r, c) {
+		f, why = nil, "the mask's blocks are visited, not its form: the device does not bind all keys at once"
 	}
 	if f != nil {
 		why = f.String()
 	}
-	if why != "" && !slices.Contains(r.report.Notes, why) {
-		r.report.Notes = append(r.report.Notes, why)
-	}
+	r.note(why)
 	if f == nil {
 		return nil
 	}
@@ -37,7 +36,8 @@ func (ch *choice) formOf(r *run, c *call) *form {
 		part := func(op vkattn.Attention) *choice {
 			return &choice{op: op, path: ch.path, key: ch.key, pack: 1, shared: ch.shared}
 		}
-		ch.form = &form{f, part(f.Strided), part(f.Near)}
+		ch.form = &form{f, part(f.Far), part(f.Near)}
+		ch.form.far.key.Paged = paged(f.Page)
 	}
 	return ch.form
 }
@@ -67,8 +67,12 @@ func (ch *choice) runForm(r *run, c *call, f *form) error {
 		args.Out = r.asTensor(v, vkattn.Float32, shape[0], shape[1], shape[2])
 		args.Out.Shape[3] = shape[3]
 	}
-	for _, x := range f.StridedCalls(args, c.seqs, state) {
-		if err := f.strided.run(r, &call{plan: c.plan, args: x.Args, seqs: x.Seqs, leaves: f.Joined}); err != nil {
+	for _, x := range f.FarCalls(args, c.seqs, state) {
+		sub := &call{plan: c.plan, args: x.Args, seqs: x.Seqs, leaves: f.Joined}
+		if f.Page > 0 {
+			sub.cached = &cached{page: f.Page, pages: x.Args.K.Shape[2] / f.Page, common: x.Columns}
+		}
+		if err := f.far.run(r, sub); err != nil {
 			return err
 		}
 	}

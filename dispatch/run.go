@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vkattn/vkattn"
@@ -217,6 +218,13 @@ func (r *run) call(c *call) error {
 	r.report.Calls++
 	r.report.Work = addWork(r.report.Work, d.work(c), r.report.Calls == 1)
 	return d.run(r, c)
+}
+
+// note adds a line to the report's notes, once.
+func (r *run) note(line string) {
+	if line != "" && !slices.Contains(r.report.Notes, line) {
+		r.report.Notes = append(r.report.Notes, line)
+	}
 }
 
 // dispatch records one dispatch of a kernel, and what follows sees its results. What would take a submit over its

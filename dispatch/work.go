@@ -70,6 +70,7 @@ func (s *sections) next(a int, further int64) (section, error) {
 		}
 		perSequence += v.batchStride
 	}
+	used += s.cached.commonWords()
 	f := s.fill(a, room-used, perSequence)
 	sec.end = f.end
 	var one [sequenceWords]uint32

@@ -9,8 +9,8 @@ import (
 )
 
 // RunPatterns runs every sparse pattern three times: as the lists of its block mask, as the dense boolean mask of its
-// definition, and as the dense mask on the block mask's lists without the pairs of their own; and by the mask's form,
-// if it has one. All must be the oracle's answer. The first
+// definition, and as the dense mask on the block mask's lists without the pairs of their own; and by the mask's form
+// or its rows' lists, if it has them. All must be the oracle's answer. The first
 // and the last visit the same keys and must be the same bits. The dense mask alone visits more, and must be the
 // same bits where exact says that the backend cuts all keys at the same places, whatever is listed: a tile that a
 // list skips is then one that a mask hides, which adds nothing. The CPU cuts what is listed.
@@ -56,7 +56,7 @@ func RunPatterns(t *testing.T, b vkattn.Backend, exact bool) {
 			}
 			out, lse := run(vkattn.WithBlocks, func(a *vkattn.Args) { a.Blocks = m.ByBlocks() })
 			formOut, formLSE := out, lse
-			if _, known := m.Form(); known {
+			if _, known := m.Form(); known || m.RowLists() != nil {
 				formOut, formLSE = run(vkattn.WithBlocks, func(a *vkattn.Args) { a.Blocks = m })
 			}
 			denseOut, denseLSE := run(vkattn.WithMask, dense)

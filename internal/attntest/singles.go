@@ -378,6 +378,25 @@ func (l *lister) forms() {
 	l.add("form", "dilated-4-causal", size(2, 200, 310), dims(64, 64), heads(2, 1, 1), dilated(tok(30), tok(11), 4), causal)
 	l.add("form", "dilated-5-behind", size(1, 200, 310), dims(32, 32), heads(2, 1, 1), dilated(unbounded(), tok(-2), 5))
 	l.add("form", "dilated-2-empty", size(1, 200, 310), dims(32, 32), heads(2, 1, 1), dilated(tok(-3), tok(1), 2))
+	fixed := func(s, c int, part vkattn.Part) mod {
+		return sparse(grid(fmt.Sprint("fixed ", s), func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) { return g.Fixed(s, c, 1, part) }), 64, 64)
+	}
+	l.add("form", "fixed-32-gqa", size(2, 150, 310), dims(32, 32), heads(4, 2, 1), fixed(32, 3, vkattn.Merged), sinks(normalSinks))
+	l.add("form", "fixed-32-pages", size(2, 200, 320), dims(64, 64), heads(2, 1, 1), fixed(32, 4, vkattn.Merged), causal, softcap(2))
+	l.add("form", "fixed-24-keylen", size(3, 150, 310), dims(24, 32), heads(2, 1, 1), fixed(24, 2, vkattn.Merged), keyLengths(310, 160, 3), place(bshd, "Q K V Out LSE"))
+	l.add("form", "fixed-24-distant", size(2, 150, 312), dims(32, 32), heads(4, 1, 1), fixed(24, 4, vkattn.Distant), sinks(batchSinks))
+	l.add("form", "fixed-24-distant-single", size(2, 150, 310), dims(32, 32), heads(4, 4, 4), fixed(24, 1, vkattn.Distant))
+	// Rows that choose keys for each group of heads, some of them twice, some none.
+	listed := func(batch, heads, groups, width int) mod {
+		return sparse(Pattern{Name: "selected", Batch: batch, Heads: heads, Build: func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) {
+			return g.SelectedKeys(chosenBlocks(batch, groups, g.SeqQ, width, g.SeqK), width)
+		}}, 64, 64)
+	}
+	l.add("form", "lists-mqa", size(2, 40, 310), dims(32, 32), heads(8, 1, 1), listed(2, 8, 1, 9), sinks(normalSinks))
+	l.add("form", "lists-gqa", size(2, 40, 310), dims(64, 64), heads(6, 2, 2), listed(1, 6, 2, 40), causal, softcap(3))
+	l.add("form", "lists-shared", size(2, 40, 310), dims(32, 32), heads(4, 2, 2), listed(2, 4, 1, 11), keyLengths(310, 90), place(bshd, "Q K V Out LSE"))
+	l.add("form", "lists-per-head", size(1, 40, 310), dims(40, 24), heads(4, 1, 1), listed(1, 4, 4, 7), sinks(batchSinks), noLSE)
+	l.add("form", "lists-window", size(1, 40, 310), dims(32, 32), heads(4, 1, 1), listed(1, 4, 4, 7), window(tok(100), tok(100)))
 	l.add("form", "strided-8-chunk", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), chunk(64))
 	l.add("form", "strided-8-top-left", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), causal, topLeft)
 	l.add("form", "strided-8-alibi", size(1, 150, 310), dims(32, 32), heads(2, 1, 1), strided(8, vkattn.Merged, 0), alibi(standardSlopes))

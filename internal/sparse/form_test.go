@@ -6,7 +6,7 @@ import (
 	"github.com/vkattn/vkattn"
 )
 
-// TestForm: each row is in one call of the strided part, and sees there and near it what the form says, once.
+// TestForm: each row is in one call of the far part, and sees there and near it what the form says, once.
 func TestForm(t *testing.T) {
 	for _, c := range []struct {
 		sq, sk, off int
@@ -14,6 +14,8 @@ func TestForm(t *testing.T) {
 	}{
 		{150, 310, 160, strided(8, vkattn.Merged)}, {310, 310, 0, strided(7, vkattn.Merged)}, {310, 150, -160, strided(16, vkattn.Merged)},
 		{150, 310, 13, strided(9, vkattn.Distant)}, {40, 310, -37, strided(4, vkattn.Merged)}, {20, 310, 500, strided(29, vkattn.Merged)},
+		{150, 310, 160, fixed(16, 3, vkattn.Merged)}, {310, 150, -40, fixed(16, 4, vkattn.Merged)}, {150, 300, 13, fixed(20, 4, vkattn.Distant)},
+		{310, 300, -50, fixed(9, 2, vkattn.Distant)}, {40, 310, 400, fixed(16, 1, vkattn.Distant)},
 		{150, 310, 160, dilated(5, 3, 4)}, {150, 310, 7, dilated(12, -2, 3)},
 	} {
 		g := vkattn.MaskGrid{SeqQ: c.sq, SeqK: c.sk, Align: vkattn.AlignOffset, Offset: c.off}
@@ -35,7 +37,7 @@ func TestForm(t *testing.T) {
 			t.Fatalf("%+v goes by blocks: %s", form, why)
 		}
 		seen := make([]int, c.sq*c.sk)
-		calls := f.StridedCalls(args, seqs, args.Q)
+		calls := f.FarCalls(args, seqs, args.Q)
 		if f.Joined {
 			calls = append(calls, f.NearCall(args, seqs))
 		}
@@ -43,13 +45,17 @@ func TestForm(t *testing.T) {
 		for n, x := range calls {
 			for _, s := range x.Seqs {
 				for a := range s.Sq {
-					i := x.Args.Q.Index(s.Batch, 0, a, 0)
+					i := x.Args.Q.Index(s.Batch, 0, s.Q0+a, 0)
 					if n < len(calls)-1 || !f.Joined {
 						rows[i]++
 					}
 					for b := range s.Sk {
 						if s.Visible(a, b) {
-							seen[i*c.sk+x.Args.K.Index(s.Batch, 0, b, 0)]++
+							j := b
+							if x.Columns != nil {
+								j = int(x.Columns[b/f.Page])*f.Page + b%f.Page
+							}
+							seen[i*c.sk+x.Args.K.Index(s.Batch, 0, j, 0)]++
 						}
 					}
 				}
@@ -57,7 +63,7 @@ func TestForm(t *testing.T) {
 		}
 		for i := range c.sq {
 			if rows[i] != 1 {
-				t.Fatalf("%+v: row %d is in %d calls of the strided part", form, i, rows[i])
+				t.Fatalf("%+v: row %d is in %d calls of the far part", form, i, rows[i])
 			}
 			for j := range c.sk {
 				want := 0
@@ -77,6 +83,10 @@ func TestForm(t *testing.T) {
 
 func strided(stride int, part vkattn.Part) func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) {
 	return func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) { return g.Strided(stride, part) }
+}
+
+func fixed(stride, c int, part vkattn.Part) func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) {
+	return func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) { return g.Fixed(stride, c, 1, part) }
 }
 
 func dilated(left, right, by int) func(g vkattn.MaskGrid) (*vkattn.BlockMask, error) {
