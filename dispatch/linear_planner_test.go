@@ -30,7 +30,7 @@ func fitsLinear(p *planner, c *vk.Caps, ch *linearChoice) error {
 	case spec.PushBytes > int(c.Limits.MaxPushConstantsSize):
 		return fmt.Errorf("%d bytes of push constants", spec.PushBytes)
 	case ch.chunk.Chunk > 0:
-		if int(ch.chunk.Padded) < ch.op.FeatureDim() || ch.op.Decay == vkattn.DecayChannel || !ch.op.Causal {
+		if int(ch.chunk.Padded) < ch.op.FeatureDim() || ch.chunk.Channel != (ch.op.Decay == vkattn.DecayChannel) || !ch.op.Causal {
 			return errors.New("a chunked kernel that cannot compute this")
 		}
 		return nil
