@@ -127,6 +127,9 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 	for ; !p.fixedTile && key.Scopes > 1 && op.SeqQ*f.pack <= key.tileRows()/2; key.Scopes /= 2 {
 		key.Invocations /= 2
 	}
+	if !p.fixedTile && op.SeqQ*f.pack <= fewestMatrixRows {
+		key.Rows = min(key.Rows, fewestMatrixRows)
+	}
 	for {
 		var err error
 		if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
