@@ -175,7 +175,7 @@ func (k *matrix2Key) shape(software bool) {
 	case k.ValueDim <= 64:
 		k.KeyTile, k.Step, k.SumUp = 128, 64, false
 	case k.ValueDim <= 128:
-		k.KeyTile = 64
+		k.Scopes, k.KeyTile, k.Step = 8, 64, 64
 	default:
 		k.Rows, k.KeyTile = 16, 32
 	}
