@@ -163,8 +163,8 @@ func (k *matrix2Key) ofSubgroups(caps *vk.Caps, operand vkattn.Type, need []need
 	return ""
 }
 
-// shape is what was fastest on an H100 (driver 580.159.04) of some 800 shapes: by 32 rows of a subgroup half as much of a tile
-// is read from shared memory as by 16, as long as registers hold their outputs; two steps of a tile overlap.
+// shape is what was fastest on an H100 (driver 580.159.04), see docs/benchmarks: by 32 rows of a subgroup half as much of a tile
+// is read from shared memory as by 16, as long as registers hold their outputs.
 func (k *matrix2Key) shape(software bool) {
 	k.Scopes, k.Rows, k.Step, k.Stages, k.SumUp = 4, 32, 32, 1, true
 	switch {
