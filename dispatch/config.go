@@ -28,9 +28,9 @@ type Config struct {
 	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; "integer-dot", scores by integer dot products; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
 	// comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
-	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash", "flash_dot" (the build for integer dot products,
-	// accelerated or not, wherever keys are q8_0 or q4_0) or "standard" (the unfused baseline) for attention; "linear_recurrent" or
-	// "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
+	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" (without integer dot products), "flash_dot" (with
+	// them wherever keys are q8_0 or q4_0, accelerated or not) or "standard" (the unfused baseline) for attention;
+	// "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
 	Kernel string
 	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
 	Splits int

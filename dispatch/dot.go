@@ -38,7 +38,7 @@ func (p *planner) chooseDot(caps *vk.Caps, c *choice, kernel string, disabled ma
 	if c.op.TypeK != vkattn.Q8_0 && c.op.TypeK != vkattn.Q4_0 {
 		return false
 	}
-	why := p.refuseDot(caps, c.op, kernel == dotVariant)
+	why := p.refuseDot(caps, c.op, kernel)
 	if off, is := disabled[integerDot]; is && why == "" {
 		c.refused = append(c.refused, vkattn.Refusal{Kernel: dotVariant, Reason: off})
 		return false
@@ -61,12 +61,14 @@ func (p *planner) chooseDot(caps *vk.Caps, c *choice, kernel string, disabled ma
 }
 
 // refuseDot says why a device or a problem is not for integer dot products, or "".
-func (p *planner) refuseDot(caps *vk.Caps, op vkattn.Attention, forced bool) string {
+func (p *planner) refuseDot(caps *vk.Caps, op vkattn.Attention, kernel string) string {
 	switch {
 	case !caps.Features.IntegerDotProduct:
 		return "the device has no integer dot products"
-	case forced:
+	case kernel == dotVariant:
 		return ""
+	case kernel == "flash":
+		return "flash was asked for"
 	case caps.DeviceType == "cpu" || !caps.Features.DotAcceleratedSigned:
 		return "the device does not accelerate dot products of four signed bytes"
 	case p.few(op) == 0:

@@ -44,6 +44,7 @@ func TestDotPlanned(t *testing.T) {
 		{"software, many rows, forced", software, with(func(op *vkattn.Attention) { op.SeqQ = 100 }), dotVariant, "", ""},
 		{"off", accelerated, few, "", integerDot, "said so"},
 		{"off, forced", accelerated, few, dotVariant, integerDot, "said so"},
+		{"flash", accelerated, few, "flash", "", "flash was asked for"},
 		{"no subgroups", accelerated, few, dotVariant, rungSubgroup, "-"},
 	} {
 		p, off := testPlanner(t), map[string]string{}
@@ -82,5 +83,41 @@ func TestDotPlanned(t *testing.T) {
 		if n := limbs(op); n != want {
 			t.Errorf("%v: %d bytes an element, want %d", op, n, want)
 		}
+	}
+}
+
+// TestDotAdmission: the build is tested when the first plan, or a cache, wants it, and does not serve if it fails.
+func TestDotAdmission(t *testing.T) {
+	be := openTested(t)
+	if !be.caps.Features.IntegerDotProduct {
+		t.Skip("no integer dot products")
+	}
+	be.config.Kernel = dotVariant
+	op := vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 1, SeqK: 40, HeadDim: 32, TypeK: vkattn.Q8_0, TypeV: vkattn.Q8_0}
+	cache := vkattn.CacheSpec{Op: op, Layers: 1}
+	decided := func() (*choice, *KVCache) {
+		d, err := be.decide(t.Context(), op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := be.NewCache(t.Context(), cache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return d.(*choice), c.(*KVCache)
+	}
+	ch, c := decided()
+	if ch.kernel() != dotVariant || !be.late.passed[dotVariant] || c.noDot != "" || c.plans[planKey{rows: 1}].kernel() != dotVariant {
+		t.Errorf("%s serves, passed are %v, the cache says %q", ch.kernel(), be.late.passed, c.noDot)
+	}
+	be.late.passed = map[string]bool{}
+	be.late.failed[integerDot] = selfTestFailed + "known answer missed by 1"
+	ch, c = decided()
+	if failed := failedTest(ch.refused); failed != "flash_dot failed its self-test on this device: known answer missed by 1" {
+		t.Errorf("reports say %q", failed)
+	}
+	if ch.kernel() == dotVariant || c.noDot == "" || c.plans[planKey{rows: 1}].kernel() == dotVariant {
+		t.Errorf("%s serves, the cache says %q", ch.kernel(), c.noDot)
 	}
 }

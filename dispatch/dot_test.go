@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
 )
@@ -16,6 +17,14 @@ func dots(t *testing.T, cfg dispatch.Config) *dispatch.Backend {
 	b := open(t, cfg)
 	if !b.Caps().Features.IntegerDotProduct {
 		t.Skip("no integer dot products")
+	}
+	op := vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 1, SeqK: 1, HeadDim: 32, TypeK: vkattn.Q8_0}
+	plan, err := b.Plan(t.Context(), op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := plan.Explain(); e.Kernel != "flash_dot" {
+		t.Fatalf("%s: %v", e.Kernel, e.NotTaken)
 	}
 	return b
 }
@@ -76,4 +85,10 @@ func TestDotCache(t *testing.T) {
 		})
 	}
 	t.Logf("%d pipelines", b.PipelinesCreated())
+}
+
+// TestDotInWindows: windows and slices of the keys change no bit.
+func TestDotInWindows(t *testing.T) {
+	dots(t, dispatch.Config{SkipSelfTest: true})
+	testTypesInWindows(t, "flash_dot", [][4]vkattn.Type{{vkattn.Float32, vkattn.Q8_0, vkattn.Q4_0, vkattn.Float32}, {vkattn.Float16, vkattn.Q4_0, vkattn.Q8_0, vkattn.Float16}})
 }

@@ -70,16 +70,16 @@ void multiply_keys(uint base, int j, int first, int last) {
         float scale = load_run(row + min(run_first(x), query_dim - 16u), codes);
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             uint run = r * DIM4 + x;
-            int sums[LIMBS];
+            int dots[LIMBS];
             [[unroll]] for (uint l = 0u; l < LIMBS; l++) {
-                sums[l] = 0;
+                dots[l] = 0;
                 [[unroll]] for (uint w = 0u; w < 4u; w++) {
-                    sums[l] += dotPacked4x8EXT(limbs[(run * LIMBS + l) * 4u + w], codes[w]);
+                    dots[l] += dotPacked4x8EXT(limbs[(run * LIMBS + l) * 4u + w], codes[w]);
                 }
             }
-            float sum = float(sums[LIMBS - 2u] + sums[LIMBS - 1u] * 256);
+            float sum = float(dots[LIMBS - 2u] + dots[LIMBS - 1u] * 256);
             if (LIMBS == 3u) {
-                sum = sum * 256.0 + float(sums[0]);
+                sum = sum * 256.0 + float(dots[0]);
             }
             products[r] += sum * scale * query_step[run];
         }
