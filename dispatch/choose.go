@@ -181,7 +181,7 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 		c.notes = append(c.notes, "the unfused baseline, as asked for")
 		return c, nil
 	}
-	if _, off := disabled[rungSubgroup]; !off && p.chooseDot(caps, c, kernel, disabled) {
+	if p.chooseDot(caps, c, kernel, disabled) {
 		return c.noted(), nil
 	}
 	software := caps.DeviceType == "cpu" // there, matrices are multiplied element by element

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -38,11 +39,7 @@ func (p *planner) chooseDot(caps *vk.Caps, c *choice, kernel string, disabled ma
 	if c.op.TypeK != vkattn.Q8_0 && c.op.TypeK != vkattn.Q4_0 {
 		return false
 	}
-	why := p.refuseDot(caps, c.op, kernel)
-	if off, is := disabled[integerDot]; is && why == "" {
-		c.refused = append(c.refused, vkattn.Refusal{Kernel: dotVariant, Reason: off})
-		return false
-	}
+	why := cmp.Or(p.refuseDot(caps, c.op, kernel), disabled[rungSubgroup])
 	var key kernelKey
 	var pack, shared int
 	if why == "" {
@@ -53,6 +50,10 @@ func (p *planner) chooseDot(caps *vk.Caps, c *choice, kernel string, disabled ma
 	}
 	if why != "" {
 		c.notFor = append(c.notFor, vkattn.Refusal{Kernel: dotVariant, Reason: why})
+		return false
+	}
+	if off, is := disabled[integerDot]; is {
+		c.refused = append(c.refused, vkattn.Refusal{Kernel: dotVariant, Reason: off})
 		return false
 	}
 	c.path, c.key, c.pack, c.shared = rungSubgroup, key, pack, shared
@@ -95,7 +96,7 @@ func (b *Backend) testDot(ctx context.Context) (reason string, err error) {
 	for _, t := range []struct {
 		q, k    vkattn.Type
 		allowed float64
-	}{{vkattn.Float32, vkattn.Q8_0, 2e-5}, {vkattn.Float16, vkattn.Q4_0, 1e-3}} {
+	}{{vkattn.Float32, vkattn.Q8_0, 5e-6}, {vkattn.Float16, vkattn.Q4_0, 1e-4}} {
 		op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: 1, SeqK: keys, HeadDim: d, Causal: true, TypeQ: t.q, TypeK: t.k}.Canonical()
 		test := &choice{op: op, pack: 1}
 		if !b.planner.chooseDot(&b.caps, test, dotVariant, nil) {

@@ -45,7 +45,7 @@ func TestDotPlanned(t *testing.T) {
 		{"off", accelerated, few, "", integerDot, "said so"},
 		{"off, forced", accelerated, few, dotVariant, integerDot, "said so"},
 		{"flash", accelerated, few, "flash", "", "flash was asked for"},
-		{"no subgroups", accelerated, few, dotVariant, rungSubgroup, "-"},
+		{"no subgroups", accelerated, few, dotVariant, rungSubgroup, "said so"},
 	} {
 		p, off := testPlanner(t), map[string]string{}
 		if c.off != "" {

@@ -31,7 +31,7 @@ func dots(t *testing.T, cfg dispatch.Config) *dispatch.Backend {
 
 // Of the cases of types, those with keys in blocks, and a few of them: compiling is what takes the time.
 var (
-	dotCases = regexp.MustCompile(`^types/[^/]*-q[84]_0-[^/]*/`)
+	dotCases = regexp.MustCompile(`^types/[^-/]*-q[84]_0-[^/]*/`)
 	dotFew   = regexp.MustCompile(`^types/(f16-q8_0-q8_0-f16/blocks|bf16-q4_0-q4_0-bf16/decode|f32-q8_0-f16-f32/alibi-bias|f32-q8_0-q8_0-f32/rows-3)/.*_d64`)
 )
 
