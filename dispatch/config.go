@@ -25,8 +25,9 @@ type Config struct {
 	// Budget is the longest time that one submit may take by prediction. 0 means 50 ms.
 	Budget time.Duration
 	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "registers", weights that
-	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; "integer-dot", scores by integer dot products; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
-	// comma-separated list. Names that nothing has are an error, on every device.
+	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; "integer-dot",
+	// scores by integer dot products; and kernels that have no rungs. Open adds those in the environment variable
+	// VKATTN_DISABLE, a comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" (without integer dot products), "flash_dot" (with
 	// them wherever keys are q8_0 or q4_0, accelerated or not) or "standard" (the unfused baseline) for attention;

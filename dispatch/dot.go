@@ -22,10 +22,10 @@ const integerDot = "integer-dot"
 // dotKeys are the keys of one of its steps, which the lanes of a group share out: KEYS of flash.comp.
 const dotKeys = 4
 
-// limbs is the number of bytes that an element of a query takes. Two are enough for outputs that are judged by the 16 bits of
-// their queries, but not for an LSE, which is float32.
+// limbs is the number of bytes that an element of a query takes. Two are enough where queries and outputs have 16 bits or fewer,
+// but not for answers in float32, as an LSE is.
 func limbs(op vkattn.Attention) uint32 {
-	if op.TypeQ.Size() == 2 && !op.With.Has(vkattn.WithLSE) {
+	if op.TypeQ.Size() == 2 && op.TypeOut != vkattn.Float32 && !op.With.Has(vkattn.WithLSE) {
 		return 2
 	}
 	return 3
@@ -95,13 +95,15 @@ func (b *Backend) testDot(ctx context.Context) (reason string, err error) {
 	const heads, keys, d = 4, 523, 32
 	for _, t := range []struct {
 		q, k    vkattn.Type
+		limbs   uint32
 		allowed float64
-	}{{vkattn.Float32, vkattn.Q8_0, 5e-6}, {vkattn.Float16, vkattn.Q4_0, 1e-4}} {
+	}{{vkattn.Float32, vkattn.Q8_0, 3, 5e-6}, {vkattn.Float16, vkattn.Q4_0, 2, 1e-4}} {
 		op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: 1, SeqK: keys, HeadDim: d, Causal: true, TypeQ: t.q, TypeK: t.k}.Canonical()
 		test := &choice{op: op, pack: 1}
 		if !b.planner.chooseDot(&b.caps, test, dotVariant, nil) {
 			return test.notFor[0].Reason, nil
 		}
+		test.key.Limbs = t.limbs
 		rng := rand.New(rand.NewPCG(1, 2))
 		out := make([]float32, heads*d)
 		args := vkattn.Args{V: vkattn.BHSD(vkattn.Float32s(numbers(keys*d, rng.NormFloat64)), 1, 1, keys, d),

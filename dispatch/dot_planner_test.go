@@ -13,7 +13,7 @@ func TestDotPlanned(t *testing.T) {
 	accelerated := h100(t)
 	none, slow, software := accelerated, accelerated, accelerated
 	none.Features.IntegerDotProduct, slow.Features.DotAcceleratedSigned, software.DeviceType = false, false, "cpu"
-	few := vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 1, SeqQ: 1, SeqK: 4096, HeadDim: 128, TypeQ: vkattn.Float16, TypeK: vkattn.Q8_0, TypeV: vkattn.Q8_0}
+	few := vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 1, SeqQ: 1, SeqK: 4096, HeadDim: 128, TypeQ: vkattn.Float16, TypeK: vkattn.Q8_0, TypeV: vkattn.Q8_0, TypeOut: vkattn.Float16}
 	with := func(change func(*vkattn.Attention)) vkattn.Attention {
 		op := few
 		change(&op)
@@ -78,7 +78,7 @@ func TestDotPlanned(t *testing.T) {
 		}
 	}
 	for op, want := range map[vkattn.Attention]uint32{few: 2, with(func(op *vkattn.Attention) { op.With = vkattn.WithLSE }): 3,
-		with(func(op *vkattn.Attention) { op.TypeQ = vkattn.Float32 }): 3, with(func(op *vkattn.Attention) { op.TypeQ = vkattn.F8E4M3 }): 3,
+		with(func(op *vkattn.Attention) { op.TypeQ = vkattn.Float32 }): 3, with(func(op *vkattn.Attention) { op.TypeOut = vkattn.Float32 }): 3, with(func(op *vkattn.Attention) { op.TypeQ = vkattn.F8E4M3 }): 3,
 		with(func(op *vkattn.Attention) { op.TypeQ = vkattn.BFloat16 }): 2} {
 		if n := limbs(op); n != want {
 			t.Errorf("%v: %d bytes an element, want %d", op, n, want)
