@@ -51,10 +51,7 @@ func TestDotDecode(t *testing.T) {
 	for _, splits := range []int{0, 3} {
 		b := dots(t, dispatch.Config{Splits: splits})
 		o := attntest.Options{Sample: !full, RequireAll: true}
-		if splits > 0 {
-			o.Filter = regexp.MustCompile(`_d(32|64)$`)
-		}
-		if !full && (splits > 0 || testing.Short()) {
+		if splits > 0 || testing.Short() {
 			o.Filter = regexp.MustCompile(`_d32$`)
 		}
 		t.Run(fmt.Sprintf("splits %d", splits), func(t *testing.T) {

@@ -7,7 +7,7 @@
 //   q[i] = step * (limb[0][i] + 256 limb[1][i] + 65536 limb[2][i]),   step a power of two,
 //
 // rounded to 2^-14 of its largest element, or finer, with two limbs, and to 2^-22 with three. What a run adds to a score is an
-// exact integer, at most 2^27 for two limbs, times step and the scale of the block.
+// exact integer, below 2^26 for two limbs, times step and the scale of the block.
 
 layout(constant_id = 14) const uint LIMBS = 3u; // 2 or 3
 const uint STEP_BITS = 8u * LIMBS - 3u; // of the largest element, below its first one
