@@ -330,9 +330,12 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	for rows > 1 && rows*held > budget {
 		rows /= 2
 	}
-	if isTuned {
+	switch {
+	case isTuned:
 		rows = min(tuned.Rows, 2*uint32(lanes))
-	} else if few > 0 {
+	case few > 0 && variant == dotVariant:
+		rows = min(rows, max(1, uint32(few)/dotGroups(caps, uint32(lanes))))
+	case few > 0:
 		rows = min(rows, uint32(few))
 	}
 	key.Rows = rows

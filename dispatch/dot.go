@@ -34,6 +34,12 @@ func limbs(op vkattn.Attention) uint32 {
 // dotQuery is how many vec4 of registers the queries of a row take in a lane, in runs of 16 elements with a step each.
 func dotQuery(key kernelKey) uint32 { return (key.Dim4*(4*key.Limbs+1) + 3) / 4 }
 
+// dotGroups is how many groups of so many lanes a subgroup has. They share few rows out, and read the same keys.
+func dotGroups(caps *vk.Caps, lanes uint32) uint32 {
+	smallest, _, _ := subgroups(caps.Subgroup, 2)
+	return max(1, prevPow2(smallest)/lanes)
+}
+
 // chooseDot puts dotVariant into c where it is to serve, and reports whether it is.
 func (p *planner) chooseDot(caps *vk.Caps, c *choice, kernel string, disabled map[string]string) bool {
 	if c.op.TypeK != vkattn.Q8_0 && c.op.TypeK != vkattn.Q4_0 {
@@ -45,8 +51,10 @@ func (p *planner) chooseDot(caps *vk.Caps, c *choice, kernel string, disabled ma
 	if why == "" {
 		key, pack, shared, why = p.fitFlash(caps, c.op, rungSubgroup, dotVariant)
 	}
-	if n := p.few(c.op); why == "" && kernel != dotVariant && int(key.Rows) < n {
-		why = fmt.Sprintf("a tile has registers for the queries of %d rows, not %d", key.Rows, n)
+	if why == "" && kernel != dotVariant {
+		if rows := key.Rows * dotGroups(caps, key.Lanes); int(rows) < p.few(c.op) {
+			why = fmt.Sprintf("a subgroup has registers for the queries of %d rows, not %d", rows, p.few(c.op))
+		}
 	}
 	if why != "" {
 		c.notFor = append(c.notFor, vkattn.Refusal{Kernel: dotVariant, Reason: why})

@@ -65,6 +65,18 @@ uint row_group() { return (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocati
         sums[o * LANE_KEYS + c] += subgroupShuffleXor(sums[o * LANE_KEYS + c], n);  \
     }
 
+#if INTEGER_DOT
+// of_all_keys is a number of this lane's key, and those of the lanes that have the same part of the other keys, in the keys' order. A
+// lane's own rows are among those whose sums it has.
+vec4 of_all_keys(float own) {
+    uint key = group_lane() / KEY_LANES;
+    float next = subgroupShuffleXor(own, KEY_LANES);
+    vec2 pair = (key & 1u) != 0u ? vec2(next, own) : vec2(own, next);
+    vec2 others = subgroupShuffleXor(pair, 2u * KEY_LANES);
+    return (key & 2u) != 0u ? vec4(others, pair) : vec4(pair, others);
+}
+#endif
+
 void gather() {
     [[unroll]] for (uint o = 0u; o < LANE_ROWS; o++) {
         uint first = o * KEY_LANES;
@@ -82,14 +94,12 @@ void gather() {
         }
     }
 #if INTEGER_DOT
-    [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        uint row = owned_row(o);
-        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-            uint lane = gl_SubgroupInvocationID - group_lane() + c * KEY_LANES + row % KEY_LANES;
-            [[unroll]] for (uint s = 0u; s < LANE_ROWS; s++) {
-                float sum = subgroupShuffle(sums[s], lane);
-                if (row / KEY_LANES == s) {
-                    scores[o * KEYS + c] = sum;
+    [[unroll]] for (uint s = 0u; s < LANE_ROWS; s++) {
+        vec4 all = of_all_keys(sums[s]);
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            if (LANE_ROWS == 1u || owned_row(o) / KEY_LANES == s) {
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    scores[o * KEYS + c] = all[c];
                 }
             }
         }
