@@ -30,18 +30,23 @@ type kernelKey struct {
 	Paged         uint32 // PAGED of lib/keys.glsl
 	Types         types
 	Descale       uint32 // DESCALE of lib/descale.glsl
+	Limbs         uint32 // LIMBS of lib/dots.glsl, 0 in other builds
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
 
 // spec is the table of specialization ids of flash.comp; a test compares it with the SPIR-V.
 func (k kernelKey) spec() []vk.SpecConstant {
-	return []vk.SpecConstant{
+	spec := []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Rows}, {ID: 3, Value: k.Dim4},
 		{ID: 4, Value: k.Value4}, {ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: k.Extras}, {ID: 7, Value: b2u(k.Whole)},
 		{ID: 8, Value: k.Paged},
 		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)}, {ID: 13, Value: k.Descale},
 	}
+	if k.Variant == dotVariant {
+		spec = append(spec, vk.SpecConstant{ID: 14, Value: k.Limbs})
+	}
+	return spec
 }
 
 // tileRows is the number of query rows that one workgroup computes.
@@ -176,6 +181,9 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 		c.notes = append(c.notes, "the unfused baseline, as asked for")
 		return c, nil
 	}
+	if p.chooseDot(caps, c, kernel, disabled) {
+		return c.noted(), nil
+	}
 	software := caps.DeviceType == "cpu" // there, matrices are multiplied element by element
 	if !software && p.chooseMatrix(caps, c, disabled) {
 		return c.noted(), nil
@@ -302,7 +310,15 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	key.Whole = path == "subgroup" && sg.Min == sg.Max && key.Lanes == sg.Size
 	key.Dim4 = uint32(ceilDiv(d, 4*lanes))
 	key.Value4 = uint32(ceilDiv(dv, 4*lanes))
-	// A lane holds rows * (dim4 + value4) vec4 of queries and outputs in registers.
+	// A lane holds so many vec4 of queries and outputs of each row in registers.
+	held := key.Dim4 + key.Value4
+	if variant == dotVariant {
+		if lanes < dotKeys {
+			return key, 0, 0, fmt.Sprintf("needs groups of %d lanes, these have %d", dotKeys, lanes)
+		}
+		key.Limbs = limbs(op)
+		held = dotQuery(key) + key.Value4
+	}
 	budget := uint32(36) // vec4: 144 registers of about 255
 	rows := uint32(min(8, lanes))
 	if software {
@@ -311,12 +327,15 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 			rows *= 2
 		}
 	}
-	for rows > 1 && rows*(key.Dim4+key.Value4) > budget {
+	for rows > 1 && rows*held > budget {
 		rows /= 2
 	}
-	if isTuned {
+	switch {
+	case isTuned:
 		rows = min(tuned.Rows, 2*uint32(lanes))
-	} else if few > 0 {
+	case few > 0 && variant == dotVariant:
+		rows = min(rows, max(1, uint32(few)/dotGroups(caps, uint32(lanes))))
+	case few > 0:
 		rows = min(rows, uint32(few))
 	}
 	key.Rows = rows

@@ -25,11 +25,13 @@ type Config struct {
 	// Budget is the longest time that one submit may take by prediction. 0 means 50 ms.
 	Budget time.Duration
 	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "registers", weights that
-	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; and kernels that have no rungs. Open adds those in the environment variable VKATTN_DISABLE, a
-	// comma-separated list. Names that nothing has are an error, on every device.
+	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; "integer-dot",
+	// scores by integer dot products; and kernels that have no rungs. Open adds those in the environment variable
+	// VKATTN_DISABLE, a comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
-	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" or "standard" (the unfused baseline) for
-	// attention; "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
+	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" (without integer dot products), "flash_dot" (with
+	// them wherever keys are q8_0 or q4_0, accelerated or not) or "standard" (the unfused baseline) for attention;
+	// "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
 	Kernel string
 	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
 	Splits int
@@ -61,7 +63,9 @@ type Config struct {
 }
 
 // Kernels are the names that Config.Kernel takes.
-func Kernels() []string { return []string{"flash", "standard", linearRecurrent, linearChunk} }
+func Kernels() []string {
+	return []string{"flash", dotVariant, "standard", linearRecurrent, linearChunk}
+}
 
 // Rungs are the names that Config.Disable takes: the rungs of all ladders, best first, and what has none.
 func Rungs() []string {
@@ -71,7 +75,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, matrixRegisters, "texels", linearChunk, ropeVariant, mergeVariant, appendVariant)
+	return append(names, matrixRegisters, "texels", integerDot, linearChunk, ropeVariant, mergeVariant, appendVariant)
 }
 
 // checkNames refuses a kernel that there is not.

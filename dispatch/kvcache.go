@@ -27,6 +27,7 @@ type KVCache struct {
 	memories []*memory // all of it
 	append   *vk.Pipeline
 	filler   uint32 // see cached; a test puts garbage there
+	noDot    string // why integer dot products may not serve; "": they may
 
 	mu     sync.Mutex
 	book   *pages.Book
@@ -71,6 +72,10 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 	if _, err := b.planner.choose(&b.caps, op, "", b.disabled); err != nil {
 		return nil, err
 	}
+	noDot, err := b.admitDecode(ctx, op)
+	if err != nil {
+		return nil, wrap(err)
+	}
 	if !b.config.SkipSelfTest {
 		t := cacheTest{key: op.TypeK, value: op.TypeV, page: spec.Page}
 		passed, err := b.admit(ctx, t)
@@ -81,12 +86,12 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 			return nil, b.refuseCache(op, "%s", b.unfit()[name])
 		}
 	}
-	return b.newCache(ctx, spec)
+	return b.newCache(ctx, spec, noDot)
 }
 
 // newCache is NewCache without the test of its kernels.
-func (b *Backend) newCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.Cache, error) {
-	c := &KVCache{be: b, spec: spec.Canonical(), page: spec.Page, book: pages.New(spec), plans: map[planKey]*choice{}}
+func (b *Backend) newCache(ctx context.Context, spec vkattn.CacheSpec, noDot string) (vkattn.Cache, error) {
+	c := &KVCache{be: b, spec: spec.Canonical(), page: spec.Page, noDot: noDot, book: pages.New(spec), plans: map[planKey]*choice{}}
 	op := &c.spec.Op
 	c.heads = max(op.HeadsK, op.HeadsV)
 	headBytes := uint64(c.spec.Rows()) * uint64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
@@ -188,10 +193,13 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	p := *c.be.planner
 	p.fixedTile = p.fixedTile || c.spec.SplitKeys > 0
 	disabled := withoutMatrix(c.be.disabled)
-	ch, err := p.choose(&c.be.caps, op, "", disabled)
+	if c.noDot != "" {
+		disabled = withoutDot(disabled, c.noDot)
+	}
+	ch, err := p.choose(&c.be.caps, op, c.be.cacheKernel(), disabled)
 	if err == nil && ch.key.texels() && !c.texelsShow(ch.key.Variant) {
 		disabled["texels"] = "a texel buffer does not show all pages of a head"
-		ch, err = p.choose(&c.be.caps, op, "", disabled)
+		ch, err = p.choose(&c.be.caps, op, c.be.cacheKernel(), disabled)
 	}
 	if err != nil {
 		return nil, err
@@ -208,6 +216,33 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	}
 	c.plans[key] = ch
 	return ch, nil
+}
+
+// cacheKernel is Config.Kernel as far as caches have it.
+func (b *Backend) cacheKernel() string {
+	if b.config.Kernel == dotVariant {
+		return dotVariant
+	}
+	return ""
+}
+
+// admitDecode tests what steps of single tokens in a cache of op run, where Open has not. It returns why integer dot products
+// may not serve, or "".
+func (b *Backend) admitDecode(ctx context.Context, op vkattn.Attention) (noDot string, err error) {
+	if b.config.SkipSelfTest {
+		return "", nil
+	}
+	op.SeqQ = min(op.SeqQ, 1)
+	c, err := b.planner.choose(&b.caps, op, b.cacheKernel(), withoutMatrix(b.unfit()))
+	if err != nil {
+		return "", err
+	}
+	if a, late := admittedLate(c); late {
+		if _, err := b.admit(ctx, a); err != nil {
+			return "", err
+		}
+	}
+	return b.unfit()[integerDot], nil
 }
 
 // texelsShow reports whether texel buffers of a build reach over all pages of a head, of which any may be read. Some drivers have them

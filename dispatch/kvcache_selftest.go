@@ -40,7 +40,7 @@ func (t cacheTest) selfTest(ctx context.Context, b *Backend) (reason string, err
 	if err != nil {
 		return "", err
 	}
-	got, err := b.newCache(ctx, spec)
+	got, err := b.newCache(ctx, spec, "not under test")
 	if err != nil {
 		return err.Error(), nil
 	}

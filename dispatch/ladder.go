@@ -53,6 +53,7 @@ var ladderOps = []struct {
 	{"attention, float16", ladderAttention(vkattn.Float16, vkattn.Float16)},
 	{"attention, bfloat16", ladderAttention(vkattn.BFloat16, vkattn.BFloat16)},
 	{"attention, float16 with keys and values q8_0", ladderAttention(vkattn.Float16, vkattn.Q8_0)},
+	{"decode, float16 over keys and values q8_0", ladderDecode},
 	{"linear attention, float32", vkattn.Linear{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 512, HeadDim: 64, Causal: true}},
 	{"rotary embedding, float32", vkattn.Rope{Batch: 1, Heads: 8, Seq: 512, HeadDim: 64}},
 }
@@ -60,6 +61,10 @@ var ladderOps = []struct {
 func ladderAttention(t, kv vkattn.Type) vkattn.Attention {
 	return vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 512, SeqK: 512, HeadDim: 64, Causal: true, TypeQ: t, TypeK: kv, TypeV: kv, TypeOut: t}
 }
+
+// ladderDecode is what integer dot products are for.
+var ladderDecode = vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 1, SeqK: 4096, HeadDim: 64, Causal: true,
+	TypeQ: vkattn.Float16, TypeK: vkattn.Q8_0, TypeV: vkattn.Q8_0, TypeOut: vkattn.Float16}
 
 // Ladders tests every kernel that this device could take for some kinds of work, and not only the best one. Verdicts of
 // earlier processes are taken where they say passed; all else is tested again. before, if not nil, hears of every
@@ -145,7 +150,7 @@ func rungOf(d decision) (variant, path, name string) {
 func (b *Backend) testStep(ctx context.Context, d decision, before func(Step) bool) (Step, error) {
 	variant, path, name := rungOf(d)
 	s := Step{Kernel: d.summary().kernel, Rung: name, Path: path, State: StepPassed, File: b.cacheFile("selftest", path, variant)}
-	if c, ok := d.(*choice); ok && (c.op.TypeQ != vkattn.Float32 || c.op.TypeK != vkattn.Float32 || c.op.TypeV != vkattn.Float32 || c.op.TypeOut != vkattn.Float32) {
+	if c, ok := d.(*choice); ok && variant != dotVariant && (c.op.TypeQ != vkattn.Float32 || c.op.TypeK != vkattn.Float32 || c.op.TypeV != vkattn.Float32 || c.op.TypeOut != vkattn.Float32) {
 		s.Reason = "tested in float32" // which admits the rung
 	}
 	var v verdict

@@ -96,9 +96,12 @@ func withoutMatrix(disabled map[string]string) map[string]string {
 	return all
 }
 
-// rung is what a matrix rung is tested under when the first plan wants it; the rungs of flash.comp were by Open.
+// rung is what a matrix rung, or dotVariant, is tested under when the first plan wants it; the rungs of flash.comp were by Open.
 func (c *choice) rung() (variant, path, name string) {
-	if c.matrix == nil {
+	switch {
+	case c.key.Variant == dotVariant:
+		return dotVariant, c.path, integerDot
+	case c.matrix == nil:
 		return "", "", ""
 	}
 	path = c.path
@@ -110,6 +113,9 @@ func (c *choice) rung() (variant, path, name string) {
 
 // selfTest computes a small problem of the same elements by the same variant.
 func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err error) {
+	if c.matrix == nil {
+		return b.testDot(ctx)
+	}
 	const heads, rows, keys = 2, 37, 101
 	t, d, dv := c.op.TypeQ, 20, 28
 	if wide, _ := c.matrix.padded(); wide > widestMatrix2 {

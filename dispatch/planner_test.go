@@ -93,6 +93,7 @@ func randomCaps(rng *rand.Rand) vk.Caps {
 	sg.SizeControl, sg.FullSubgroups = rng.IntN(2) == 0, rng.IntN(2) == 0
 	sg.RequiredSizeInCompute = sg.SizeControl && sg.Min > 0 && rng.IntN(4) != 0
 	sg.MaxWorkgroupSubgroups = pick(rng, uint32(0), 4, 16, 32)
+	c.Features.IntegerDotProduct, c.Features.DotAcceleratedSigned = rng.IntN(4) != 0, rng.IntN(4) != 0
 	return c
 }
 
@@ -155,6 +156,12 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 	case k.Variant != texelVariant && (k.Types.K != ch.op.TypeK || k.Types.V != ch.op.TypeV):
 		return fmt.Errorf("types %v for %v", k.Types, ch.op)
 	}
+	switch keys := ch.op.TypeK; {
+	case k.Variant != dotVariant && k.Limbs != 0, k.Variant == dotVariant && k.Limbs != 2 && k.Limbs != 3:
+		return fmt.Errorf("%d bytes of an element of queries", k.Limbs)
+	case k.Variant == dotVariant && (!c.Features.IntegerDotProduct || k.Lanes < dotKeys || keys != vkattn.Q8_0 && keys != vkattn.Q4_0):
+		return fmt.Errorf("integer dot products of %s in %d lanes", keys, k.Lanes)
+	}
 	if k.texels() {
 		for _, t := range []vkattn.Type{ch.op.TypeK, ch.op.TypeV} {
 			if f := texelFormat(k.Variant, t); !slices.Contains(c.TexelFormats, f.String()) {
@@ -204,7 +211,7 @@ func TestPlansFit(t *testing.T) {
 		if err := op.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		d, err := p.forOp(&c, op, pick(rng, "", "flash"), disabled)
+		d, err := p.forOp(&c, op, pick(rng, "", "flash", dotVariant), disabled)
 		if err != nil {
 			refusedWithReason(t, err)
 			if c.Limits.MaxPerStageStorageBuffers >= 8 {
@@ -215,6 +222,9 @@ func TestPlansFit(t *testing.T) {
 		}
 		ch := d.(*choice)
 		paths[ch.path]++
+		if ch.key.Variant == dotVariant {
+			paths[dotVariant]++
+		}
 		if err := fits(p, &c, ch); err != nil {
 			t.Fatalf("%d: %v\nby %+v\non %+v", n, err, ch.key, c)
 		}

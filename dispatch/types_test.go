@@ -281,14 +281,20 @@ func inTypes(t *testing.T, op vkattn.Attention, a vkattn.Args) vkattn.Args {
 // TestTypesInWindows: a device that binds little sees tensors of narrow types through windows, which start at whole blocks,
 // and gives the same bits.
 func TestTypesInWindows(t *testing.T) {
-	whole, narrow := open(t, lowered(nil)), open(t, lowered(func(c *vk.Caps) {
-		c.Limits.MaxStorageBufferRange, c.Limits.MinStorageBufferOffsetAlignment = 48<<10, 256
-		c.Limits.MaxTexelBufferElements, c.Limits.MinTexelBufferOffsetAlignment = 1<<13, 64
-	}))
-	for _, types := range [][4]vkattn.Type{
+	testTypesInWindows(t, "", [][4]vkattn.Type{
 		{vkattn.Float32, vkattn.Q8_0, vkattn.Q4_0, vkattn.Float32},
 		{vkattn.Float16, vkattn.F8E4M3, vkattn.BFloat16, vkattn.Float16},
-	} {
+	})
+}
+
+func testTypesInWindows(t *testing.T, kernel string, all [][4]vkattn.Type) {
+	wide, small := lowered(nil), lowered(func(c *vk.Caps) {
+		c.Limits.MaxStorageBufferRange, c.Limits.MinStorageBufferOffsetAlignment = 48<<10, 256
+		c.Limits.MaxTexelBufferElements, c.Limits.MinTexelBufferOffsetAlignment = 1<<13, 64
+	})
+	wide.Kernel, small.Kernel = kernel, kernel
+	whole, narrow := open(t, wide), open(t, small)
+	for _, types := range all {
 		op := vkattn.Attention{Batch: 2, HeadsQ: 4, HeadsK: 2, SeqQ: 12, SeqK: 3000, HeadDim: 64, Causal: true, With: vkattn.WithLSE,
 			TypeQ: types[0], TypeK: types[1], TypeV: types[2], TypeOut: types[3]}
 		t.Run(op.String(), func(t *testing.T) {

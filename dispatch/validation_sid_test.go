@@ -30,6 +30,7 @@ func TestValidationRaces(t *testing.T) {
 		{"flash/subgroup", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
 		{"flash/plain", dispatch.Config{Disable: []string{"subgroup"}}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
 		{"flash/parts", dispatch.Config{Splits: 3, Budget: time.Millisecond}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
+		{"flash/dot", dispatch.Config{Kernel: "flash_dot"}, func(t *testing.T, b *dispatch.Backend) { attntest.RunDecode(t, b, few) }},
 		{"standard", dispatch.Config{Kernel: "standard"}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
 		{"select", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) { attntest.RunSparse(t, b, sparse) }},
 		{"linear/subgroup", dispatch.Config{}, linearSample},

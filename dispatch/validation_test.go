@@ -88,7 +88,10 @@ func TestValidation(t *testing.T) {
 		run(t, standard, light[i].op, args)
 		checkRows(t, light[i].op, &args, 2)
 	}
-	for _, b := range []*dispatch.Backend{b, sliced, narrow, standard} {
+	cfg.Kernel = "flash_dot"
+	dot := validated(t, cfg, l)
+	attntest.RunDecode(t, dot, attntest.Options{Filter: regexp.MustCompile(`d32$`), RequireAll: dot.Caps().Features.IntegerDotProduct})
+	for _, b := range []*dispatch.Backend{b, sliced, narrow, standard, dot} {
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}

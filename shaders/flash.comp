@@ -8,6 +8,9 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif
+#if INTEGER_DOT
+#extension GL_EXT_integer_dot_product : require
+#endif
 
 // Exact attention, forward: tiled online softmax that visits only the key tiles which the masks leave.
 //
@@ -57,7 +60,6 @@ const bool CHOICES = EXTRAS >= 3u;
 #include "lib/blocks.glsl"
 #include "lib/exchange.glsl"
 
-vec4 query[ROWS * DIM4];
 vec4 accumulator[ROWS * VALUE4];
 float running_max[OWN];         // of the owned rows
 float running_sum[OWN];
@@ -77,48 +79,18 @@ Row owned(RowTile tile, int row, uint o) {
     return find_row(tile, clamp(row + int(owned_row(o)), row_first, row_end - 1));
 }
 
-void load_query(RowTile tile, int row) {
-    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        Row at = find_row(tile, clamp(row + int(r), row_first, row_end - 1));
-        uint base = slice.q_base + tile.seq.batch * q_batch + at.head * q_head + (tile.seq.q0 + at.i) * q_row;
-        float factor = 1.0;
-        if (DESCALE != 0u) {
-            factor = descale(query_factors(tile.seq, at.head), descale_q_blocks, at.i) * (DESCALE == 1u ? key_factor(0u) : 1.0);
-        }
-        [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            query[r * DIM4 + x] = inside(load_q(base, slice_dim(x), query_dim), slice_dim(x), query_dim);
-            if (DESCALE != 0u) {
-                query[r * DIM4 + x] *= factor;
-            }
-        }
-    }
+// query_at is where the queries of a row begin, query_factor what they are multiplied by.
+uint query_at(RowTile tile, Row at) { return slice.q_base + tile.seq.batch * q_batch + at.head * q_head + (tile.seq.q0 + at.i) * q_row; }
+
+float query_factor(RowTile tile, Row at) {
+    return descale(query_factors(tile.seq, at.head), descale_q_blocks, at.i) * (DESCALE == 1u ? key_factor(0u) : 1.0);
 }
 
-void multiply_keys(uint base, int j, int first, int last) {
-    vec4 keys[KEYS * DIM4];
-    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + key_row(c, j, first, last) * k_stride;
-        [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            keys[c * DIM4 + x] = inside(load_k(row, slice_dim(x), query_dim), slice_dim(x), query_dim);
-        }
-    }
-    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-            products[r * KEYS + c] = 0.0;
-        }
-        [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            vec4 key = keys[c * DIM4 + x];
-            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-                vec4 a = query[r * DIM4 + x];
-                float sum = products[r * KEYS + c];
-                sum = a.x * key.x + sum;
-                sum = a.y * key.y + sum;
-                sum = a.z * key.z + sum;
-                products[r * KEYS + c] = a.w * key.w + sum;
-            }
-        }
-    }
-}
+#if INTEGER_DOT
+#include "lib/dots.glsl"
+#else
+#include "lib/products.glsl"
+#endif
 
 void add_values(uint base, int j, int first, int last) {
     uint seen = seen_by_group();

@@ -32,9 +32,9 @@ func (d *deviceFlags) register(cmd *cobra.Command, byDefault string, lists bool)
 		f.BoolVar(&d.strict, "strict", false, "fail rather than fall back to something slower")
 		f.DurationVar(&d.budget, "budget", 0, "longest `TIME` of one submission to the GPU (default 50ms)")
 		if lists {
-			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash, standard (the unfused baseline), linear_recurrent or linear_chunk; several with commas (default: the planner's choice)")
+			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash, flash_dot (keys in blocks by integer dot products), standard (the unfused baseline), linear_recurrent or linear_chunk; several with commas (default: the planner's choice)")
 		} else {
-			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash or standard (the unfused baseline); with --linear linear_recurrent or linear_chunk (default: the planner's choice)")
+			f.StringVar(&d.kernel, "kernel", "", "`KERNEL`: flash, flash_dot (keys in blocks by integer dot products) or standard (the unfused baseline); with --linear linear_recurrent or linear_chunk (default: the planner's choice)")
 		}
 		f.IntVar(&d.splits, "splits", 0, "`N` parts that the keys are split into; 0 lets the planner choose")
 		f.IntVar(&d.part, "split-keys", 0, "`N` keys of a part, fixed, so that a row's bits do not depend on the other rows; 0 lets the planner choose")

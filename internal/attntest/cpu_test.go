@@ -38,6 +38,12 @@ func TestCPURope(t *testing.T) {
 	RunRope(t, b, Options{RequireAll: true})
 }
 
+func TestCPUDecode(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunDecode(t, b, Options{RequireAll: true})
+}
+
 func TestCPUTypes(t *testing.T) {
 	b := cpu.New(cpu.Config{})
 	defer b.Close()

@@ -115,6 +115,24 @@ LOAD4(load_k, TYPE_K, K_DATA, K_DATA4, K_WORD, K_WORDS2)
 LOAD4(load_v, TYPE_V, V_DATA, V_DATA4, V_WORD, V_WORDS2)
 #endif
 
+#if INTEGER_DOT
+// load_run reads half a block of keys, 16 elements from i on: their codes in signed bytes, and their scale.
+float load_run(uint i, out int codes[4]) {
+    uint in_block = i & 31u, block = (i >> 5) * (TYPE_K == TYPE_Q8_0 ? 34u : 18u);
+    uint at = block + 2u + (TYPE_K == TYPE_Q8_0 ? in_block : 0u);
+    uint words[5];
+    [[unroll]] for (uint w = 0u; w < 4u; w++) {
+        words[w] = K_WORD((at >> 2) + w);
+    }
+    words[4] = K_WORD((at + 14u) >> 2);
+    [[unroll]] for (uint w = 0u; w < 4u; w++) {
+        uint word = (at & 2u) == 0u ? words[w] : words[w] >> 16 | words[w + 1u] << 16;
+        codes[w] = int(TYPE_K == TYPE_Q8_0 ? word : nibble_bytes(word, in_block));
+    }
+    return unpackHalf2x16(K_WORD(block >> 2) >> (block & 2u) * 8u).x;
+}
+#endif
+
 // inside is x with 0 for the elements of [d, d+4) at or beyond size.
 vec4 inside(vec4 x, uint d, uint size) {
     if (VECTOR) {

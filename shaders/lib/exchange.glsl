@@ -14,11 +14,27 @@
 //
 // Needs LANES, ROWS, KEYS, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
 // memory and barriers: gather and publish must be called in workgroup-uniform control flow.
+// INTEGER_DOT 1 (SUBGROUP only): a lane has products of one key of the step, products[r], and shares its head dimension with
+// KEY_LANES lanes.
 
 const uint OWN = ROWS > LANES ? ROWS / LANES : 1u;
 const uint SHARED_ROWS = ROWS / OWN;    // of each of which a lane owns one
 
-float products[ROWS * KEYS];
+#if INTEGER_DOT
+const uint KEY_LANES = LANES / KEYS;
+const uint LANE_KEYS = 1u;
+const uint LANE_ROWS = ROWS > KEY_LANES ? ROWS / KEY_LANES : 1u; // KEY_LANES apart, of which a lane has the sums over these lanes
+const uint SUM_ROWS = ROWS / LANE_ROWS;
+float sums[LANE_ROWS];
+#else
+#define KEY_LANES LANES
+#define LANE_KEYS KEYS
+#define LANE_ROWS OWN
+#define SUM_ROWS SHARED_ROWS
+#define sums scores
+#endif
+
+float products[ROWS * LANE_KEYS];
 float scores[OWN * KEYS];
 float weights[OWN * KEYS];
 float decays[OWN];
@@ -36,28 +52,40 @@ uint row_group() { return (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocati
 
 // One step of a transposed butterfly: each lane gives half of its rows to its partner.
 #define HALVE(n)                                                                    \
-    if (SHARED_ROWS >= 2u * n) {                                                    \
+    if (SUM_ROWS >= 2u * n) {                                                       \
         bool upper = (gl_SubgroupInvocationID & n) != 0u;                           \
         [[unroll]] for (uint r = 0u; r < n; r++) {                                  \
-            float low = products[(first + r) * KEYS + c];                           \
-            float high = products[(first + r + n) * KEYS + c];                      \
-            products[(first + r) * KEYS + c] = (upper ? high : low) + subgroupShuffleXor(upper ? low : high, n); \
+            float low = products[(first + r) * LANE_KEYS + c];                      \
+            float high = products[(first + r + n) * LANE_KEYS + c];                 \
+            products[(first + r) * LANE_KEYS + c] = (upper ? high : low) + subgroupShuffleXor(upper ? low : high, n); \
         }                                                                           \
     }
 #define FOLD(n)                                                                     \
-    if (LANES >= 2u * n && SHARED_ROWS <= n) {                                      \
-        scores[o * KEYS + c] += subgroupShuffleXor(scores[o * KEYS + c], n);        \
+    if (KEY_LANES >= 2u * n && SUM_ROWS <= n) {                                     \
+        sums[o * LANE_KEYS + c] += subgroupShuffleXor(sums[o * LANE_KEYS + c], n);  \
     }
 
+#if INTEGER_DOT
+// of_all_keys is a number of this lane's key, and those of the lanes that have the same part of the other keys, in the keys' order. A
+// lane's own rows are among those whose sums it has.
+vec4 of_all_keys(float own) {
+    uint key = group_lane() / KEY_LANES;
+    float next = subgroupShuffleXor(own, KEY_LANES);
+    vec2 pair = (key & 1u) != 0u ? vec2(next, own) : vec2(own, next);
+    vec2 others = subgroupShuffleXor(pair, 2u * KEY_LANES);
+    return (key & 2u) != 0u ? vec4(others, pair) : vec4(pair, others);
+}
+#endif
+
 void gather() {
-    [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        uint first = o * LANES;
-        [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+    [[unroll]] for (uint o = 0u; o < LANE_ROWS; o++) {
+        uint first = o * KEY_LANES;
+        [[unroll]] for (uint c = 0u; c < LANE_KEYS; c++) {
             HALVE(8u)
             HALVE(4u)
             HALVE(2u)
             HALVE(1u)
-            scores[o * KEYS + c] = products[first * KEYS + c];
+            sums[o * LANE_KEYS + c] = products[first * LANE_KEYS + c];
             FOLD(1u)
             FOLD(2u)
             FOLD(4u)
@@ -65,6 +93,18 @@ void gather() {
             FOLD(16u)
         }
     }
+#if INTEGER_DOT
+    [[unroll]] for (uint s = 0u; s < LANE_ROWS; s++) {
+        vec4 all = of_all_keys(sums[s]);
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            if (LANE_ROWS == 1u || owned_row(o) / KEY_LANES == s) {
+                [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+                    scores[o * KEYS + c] = all[c];
+                }
+            }
+        }
+    }
+#endif
 }
 
 void publish(uint seen) {

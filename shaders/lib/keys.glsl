@@ -62,3 +62,15 @@ void find_keys() {
 uint key_row(uint c, int j, int first, int last) {
     return PAGED != 0u ? key_rows[c] : uint(clamp(j + int(c), first, last));
 }
+
+// one_key_row is key_row where c differs from lane to lane.
+uint one_key_row(uint c, int j, int first, int last) {
+    if (PAGED == 0u) {
+        return key_row(c, j, first, last);
+    }
+    uint row = key_rows[0];
+    [[unroll]] for (uint i = 1u; i < KEYS; i++) {
+        row = c == i ? key_rows[i] : row;
+    }
+    return row;
+}

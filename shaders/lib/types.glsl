@@ -42,6 +42,11 @@ vec4 nibbles(uint codes, uint in_block) {
     return vec4(uvec4(codes, codes >> 8, codes >> 16, codes >> 24) & 15u) - 8.0;
 }
 
+// nibble_bytes is nibbles in signed bytes: no byte carries into the next.
+uint nibble_bytes(uint codes, uint in_block) {
+    return (((in_block < 16u ? codes : codes >> 4) & 0x0f0f0f0fu) + 0x78787878u) ^ 0x80808080u;
+}
+
 // to_codes rounds to nearest, ties to even. What is finite and too large becomes the largest value, as do infinities of
 // 8-bit types. (packHalf2x16 rounds as the driver likes.)
 uvec4 to_codes(uint type, vec4 x) {
