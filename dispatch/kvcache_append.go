@@ -70,6 +70,8 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 		KeyRow: uint32(keyRow), KeyHead: uint32(c.stride() * keyRow), ValueRow: uint32(valueRow), ValueHead: uint32(c.stride() * valueRow)}
 	if c.page == 0 {
 		p.Rows *= uint32(op.Batch * c.heads)
+	} else {
+		p.Rows = uint32(c.slots() * c.page)
 	}
 	b := make([]vk.Binding, numBindings)
 	for i := range b {
@@ -132,7 +134,7 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 	return q, s.enterTokens(r, layer, p, b, queries, pools, limit, align, 0, s.Step.Tokens)
 }
 
-// span is where the row of a token may lie, among those of a pool's first head: anywhere, if the step is recorded for others.
+// span is where the row of a token may lie, among those of a pool's first head: anywhere in its bank, if the step is recorded for others.
 func (s *kvStep) span(token int) (lo, hi int) {
 	c := s.cache
 	row := int(s.entries[2*token+1])
@@ -140,7 +142,7 @@ func (s *kvStep) span(token int) (lo, hi int) {
 	case !s.recorded:
 		return row, row + 1
 	case c.page > 0:
-		return 0, c.stride()
+		return c.rows(c.bankOf(row))
 	}
 	first := c.first(int32(row / (c.stride() * c.heads)))
 	return first, first + c.stride()

@@ -24,6 +24,8 @@ type KVDecoder struct {
 	capacity  int   // tokens that it is recorded for
 	counts    []int // new tokens of each sequence
 	places    []int // first rows of the sequences, without pages
+	runs      [][]bankRun
+	banks     []int // of the new tokens
 	recorded  int   // times
 	memories  []*memory
 	closed    bool
@@ -112,7 +114,17 @@ func (d *KVDecoder) serves(s *kvStep) bool {
 			return false
 		}
 	}
-	return true
+	return sameRuns(d.runs, s.cached.runs) && slices.Equal(d.banks, s.tokenBanks())
+}
+
+// tokenBanks are those that the new tokens lie in, if there are several.
+func (s *kvStep) tokenBanks() (at []int) {
+	if c := s.cache; c.page > 0 && c.count() > 1 {
+		for i := 1; i < len(s.entries); i += 2 {
+			at = append(at, c.bankOf(int(s.entries[i])))
+		}
+	}
+	return at
 }
 
 // roomFor is how long sequences may become that are n tokens long now.
@@ -134,6 +146,7 @@ func (d *KVDecoder) record(ctx context.Context, s *kvStep) error {
 		longest = max(longest, s.Parts[i].Len)
 		d.counts, d.places = append(d.counts, s.Parts[i].N), append(d.places, s.seqs[i].K0)
 	}
+	d.runs, d.banks = s.cached.runs, s.tokenBanks()
 	d.capacity = roomFor(longest, c.spec.Op.SeqK)
 	wide := *s
 	wide.recorded, wide.cached, wide.seqs = true, c.newCached(), slices.Clone(s.seqs)
@@ -162,11 +175,6 @@ func (d *KVDecoder) record(ctx context.Context, s *kvStep) error {
 				return err
 			}
 		}
-		for i := range r.keep.works {
-			if n := int(r.keep.works[i].section.params.Sequences); n != 0 && n != len(s.seqs) {
-				return fmt.Errorf("dispatch: the tables of a step exceed what the device binds at once: %w", vkattn.ErrUnsupported)
-			}
-		}
 		return nil
 	})
 	if err != nil {
@@ -184,14 +192,13 @@ func (d *KVDecoder) patch(s *kvStep) error {
 		if p := &w.section.params; p.Sequences == 0 { // an append
 			copy(words, s.entries)
 		} else {
-			for n := range s.seqs {
+			for n := range int(p.Sequences) {
 				at := words[int(p.SequenceList)+n*sequenceWords:][:sequenceWords]
-				copy(at, appendSequence(nil, &s.seqs[n], int(at[sequenceWords-1])))
+				i := at[0] // in the step: a section may begin with a later one
+				copy(at, appendSequence(nil, &s.seqs[i], int(at[sequenceWords-1])))
 				if d.cache.page > 0 {
-					table := words[int(p.PageList)+n*int(p.PageStride):][:p.PageStride]
-					for k, page := range s.Parts[n].Pages {
-						table[k] = uint32(page)
-					}
+					table := words[p.PageList+i*p.PageStride:][:p.PageStride]
+					d.cache.appendTable(table[:0], s.Parts[i].Pages)
 				}
 			}
 		}

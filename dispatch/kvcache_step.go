@@ -54,7 +54,7 @@ func (c *KVCache) newStep(b *pages.Step) *kvStep {
 }
 
 func (c *KVCache) newCached() *cached {
-	return &cached{page: c.page, pages: c.spec.Pages, splitKeys: c.spec.SplitKeys, filler: c.filler}
+	return &cached{banks: c.banks, splitKeys: c.spec.SplitKeys, filler: c.filler}
 }
 
 // sequence is rows [first, first+n) of the step as the last of a sequence of so many tokens.
