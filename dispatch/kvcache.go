@@ -49,8 +49,9 @@ type part uint8
 
 const (
 	wholePart  part = iota
-	prefixPart      // of a cascade: what all sequences share
-	suffixPart      // and the rest; the sink counts here
+	sharedPart      // of a cascade: what all sequences share and all rows see
+	headPart        // what is before it
+	tailPart        // and behind it; the sink counts here
 )
 
 var _ vkattn.CacheBackend = (*Backend)(nil)
@@ -203,8 +204,15 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	if key.part != wholePart {
 		op.With, op.TypeOut = op.With|vkattn.WithLSE, vkattn.Float32
 	}
-	if key.part == prefixPart {
-		op.SeqQ, op.With = key.rows, op.With&^vkattn.WithSinkLogits
+	switch key.part {
+	case sharedPart:
+		op.SeqQ, op.Window, op.SinkTokens, op.Chunk = key.rows, vkattn.Window{}, 0, 0
+		op.With &^= vkattn.WithSinkLogits
+		if op.With.Has(vkattn.WithALiBi) {
+			op.With |= vkattn.WithBias
+		}
+	case headPart:
+		op.With &^= vkattn.WithSinkLogits
 	}
 	p := *c.be.planner
 	p.fixedTile = p.fixedTile || c.spec.SplitKeys > 0

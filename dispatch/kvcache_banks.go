@@ -16,7 +16,9 @@ type banks struct {
 }
 
 // onePool is a pool without banks.
-func onePool(page, pages int) banks { return banks{page: page, pages: pages, bank: max(1, pages), heads: 1} }
+func onePool(page, pages int) banks {
+	return banks{page: page, pages: pages, bank: max(1, pages), heads: 1}
+}
 
 // count is how many banks there are.
 func (b *banks) count() int { return max(1, ceilDiv(b.pages, b.bank)) }

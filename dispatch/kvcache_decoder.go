@@ -18,6 +18,7 @@ import (
 type KVDecoder struct {
 	cache  *KVCache
 	layers []vkattn.CacheArgs
+	note   string // for reports
 
 	mu        sync.Mutex
 	recording *recording
@@ -32,7 +33,7 @@ type KVDecoder struct {
 }
 
 // NewDecoder makes a decoder of steps through the layers from 0 on, one for each of args, whose tensors are in device memory (Slopes and
-// SinkLogits may be in the host's). Cascades are attended like everything else. Each step has as many tokens as the tensors have.
+// SinkLogits may be in the host's). Cascades are not taken, and the reports say so. Each step has as many tokens as the tensors have.
 func (c *KVCache) NewDecoder(args []vkattn.CacheArgs) (*KVDecoder, error) {
 	if len(args) == 0 || len(args) > c.spec.Layers {
 		return nil, &vkattn.ShapeError{Arg: "args", Axis: "length", Got: len(args), Want: fmt.Sprintf("1 to %d, the layers of the cache", c.spec.Layers)}
@@ -40,7 +41,9 @@ func (c *KVCache) NewDecoder(args []vkattn.CacheArgs) (*KVDecoder, error) {
 	d := &KVDecoder{cache: c, layers: slices.Clone(args)}
 	for i := range d.layers {
 		a := &d.layers[i]
-		a.Cascade = false
+		if a.Cascade {
+			a.Cascade, d.note = false, "cascade not taken: what is shared is not known when a step is recorded"
+		}
 		for _, t := range []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}} {
 			if !t.t.Given() {
 				continue
@@ -161,6 +164,7 @@ func (d *KVDecoder) record(ctx context.Context, s *kvStep) error {
 		wide.cached.add(s.Parts[i].Pages, nil)
 	}
 	k, err := c.be.record(ctx, func(r *run) error {
+		r.note(d.note)
 		for layer := range d.layers {
 			call, err := locked(c, func() (*call, error) {
 				if err := c.spec.CheckStep(layer, s.Step.Tokens, &d.layers[layer]); err != nil {
