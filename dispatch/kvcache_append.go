@@ -56,6 +56,29 @@ const (
 	bindAngles  = bindMask
 )
 
+// fits refuses rows of which the device does not bind all at once.
+func (s *kvStep) fits(args *vkattn.CacheArgs) error {
+	c := s.cache
+	q := args.Q
+	if c.angles == nil { // it does not pass through an append
+		q = vkattn.Tensor{}
+	}
+	limit := c.be.caps.Limits.MaxStorageBufferRange
+	for _, x := range []struct {
+		name string
+		t    vkattn.Tensor
+	}{{"Q", q}, {"K", args.K}, {"V", args.V}} {
+		n := x.t.Len()
+		if lo, hi, ok := x.t.Extent(); ok && !isHost(x.t) {
+			n = max(n, hi-lo)
+		}
+		if x.t.Given() && 4*uint64(n) > limit {
+			return fmt.Errorf("dispatch: %s of %d tokens spans %d bytes, the device binds %d at once: take fewer in a step: %w", x.name, s.Step.Tokens, 4*n, limit, vkattn.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
 // enter writes the keys and values of a step to a layer's pools, and returns its queries as the kernel reads them.
 func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tensor, err error) {
 	c := s.cache

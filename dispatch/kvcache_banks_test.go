@@ -49,6 +49,29 @@ func TestKVCacheBanks(t *testing.T) {
 	}
 }
 
+// TestKVCacheTooManyTokens: rows that the device does not bind at once are refused before anything is done.
+func TestKVCacheTooManyTokens(t *testing.T) {
+	spec := banked(4)
+	spec.Op.TotalQ = 150
+	c := newCache(t, open(t, lowered(narrow)), spec)
+	seqs := addSeqs(t, c, 3)
+	var tokens []vkattn.CacheTokens
+	for _, s := range seqs {
+		tokens = append(tokens, vkattn.CacheTokens{Seq: s, N: 50})
+	}
+	step, err := c.Step(t.Context(), tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := func() vkattn.Tensor {
+		return vkattn.THD(vkattn.Float32s(make([]float32, 150*8*64)), 150, 8, 64)
+	}
+	_, err = step.Run(t.Context(), 0, vkattn.CacheArgs{Q: rows(), K: rows(), V: rows(), Out: rows()})
+	if !errors.Is(err, vkattn.ErrUnsupported) || !strings.Contains(err.Error(), "Q of 150 tokens") {
+		t.Error(err)
+	}
+}
+
 // serveLong is serve with sequences that are longer than a bank.
 func serveLong(t *testing.T, c vkattn.Cache) (all [][]float32) {
 	seqs, names, lens := addSeqs(t, c, 3), []int{1, 2, 3}, []int{0, 0, 0}

@@ -90,6 +90,9 @@ func (s *kvStep) Record(batch vkattn.Batch, layer int, args vkattn.CacheArgs) er
 		if err := c.spec.CheckStep(layer, s.Step.Tokens, &args); err != nil {
 			return nil, err
 		}
+		if err := s.fits(&args); err != nil {
+			return nil, err
+		}
 		return s.newCall(layer, args)
 	})
 	if err != nil {
