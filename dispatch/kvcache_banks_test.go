@@ -89,12 +89,16 @@ func TestKVCacheBanksAgainstModel(t *testing.T) {
 	b := open(t, lowered(narrow))
 	windowed := banked(4)
 	windowed.Op.Window, windowed.Op.SinkTokens = vkattn.Window{Left: vkattn.Tokens(120)}, 5
+	n := 80
+	if testing.Short() {
+		n = 30
+	}
 	for i, spec := range []vkattn.CacheSpec{banked(4), banked(12), windowed} {
 		t.Run(fmt.Sprintf("%d page %d", i, spec.Page), func(t *testing.T) {
 			c := newCache(t, b, spec)
 			r := attntest.NewCacheRun(c, uint64(i))
 			r.Trees, r.Cascades = !spec.Op.Window.Given(), true
-			if err := r.Do(t.Context(), 80); err != nil {
+			if err := r.Do(t.Context(), n); err != nil {
 				t.Fatal(err)
 			}
 			t.Log(r.Counts, c.Stats())
