@@ -26,15 +26,27 @@ func narrow(c *vk.Caps) { c.Limits.MaxStorageBufferRange = 256 << 10 }
 
 // TestKVCacheBanks: a pool that is more than the device binds of a head gives the bits of one without pages, whatever the split.
 func TestKVCacheBanks(t *testing.T) {
-	whole, lowered := open(t, lowered(nil)), open(t, lowered(narrow))
-	for _, split := range []int{0, 64} {
+	for _, x := range []struct {
+		split  int
+		device string // whose numbers of workgroups at once are taken; "": this one's
+		pages  []int
+	}{{0, "", []int{4, 16, 20}}, {64, "", []int{4, 20}}, {64, "discrete", []int{8}}} {
+		as := func(change func(*vk.Caps)) dispatch.Config {
+			return lowered(func(c *vk.Caps) {
+				if x.device != "" {
+					c.DeviceType = x.device
+				}
+				change(c)
+			})
+		}
 		plain := banked(1)
-		plain.Page, plain.Pages, plain.SplitKeys = 0, 0, split
-		want := serveLong(t, newCache(t, whole, plain))
-		for _, page := range []int{4, 16, 20} {
+		plain.Page, plain.Pages, plain.SplitKeys = 0, 0, x.split
+		want := serveLong(t, newCache(t, open(t, as(func(*vk.Caps) {})), plain))
+		b := open(t, as(narrow))
+		for _, page := range x.pages {
 			spec := banked(page)
-			spec.SplitKeys = split
-			c := newCache(t, lowered, spec)
+			spec.SplitKeys = x.split
+			c := newCache(t, b, spec)
 			if n := c.(*dispatch.KVCache).Banks(); n < 8 {
 				t.Errorf("page %d: %d banks", page, n)
 			}
@@ -43,7 +55,7 @@ func TestKVCacheBanks(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := sameRows(serveLong(t, c), want); err != nil {
-				t.Errorf("parts of %d keys, page %d: %v", split, page, err)
+				t.Errorf("parts of %d keys, page %d: %v", x.split, page, err)
 			}
 		}
 	}
