@@ -99,13 +99,11 @@ func serveLong(t *testing.T, c vkattn.Cache) (all [][]float32) {
 // TestKVCacheBanksAgainstModel: random operations on pools in banks, evicted pages among them.
 func TestKVCacheBanksAgainstModel(t *testing.T) {
 	b := open(t, lowered(narrow))
-	windowed := banked(4)
-	windowed.Op.Window, windowed.Op.SinkTokens = vkattn.Window{Left: vkattn.Tokens(120)}, 5
 	n := 80
 	if testing.Short() {
 		n = 30
 	}
-	for i, spec := range []vkattn.CacheSpec{banked(4), banked(12), windowed} {
+	for i, spec := range append(bankedSpecs(), banked(12)) {
 		t.Run(fmt.Sprintf("%d page %d", i, spec.Page), func(t *testing.T) {
 			c := newCache(t, b, spec)
 			r := attntest.NewCacheRun(c, uint64(i))
