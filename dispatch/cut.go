@@ -347,9 +347,12 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 	together := n > 0
 	n = min(max(n, 1), least)
 	if !together {
+		_, head, _ := c.locate(a)
 		n = sort.Search(least, func(m int) bool {
+			_, h, _ := c.locate(a + m)
 			ar := c.area(a, a+m+1)
-			return ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+c.keys)
+			// Windows of several heads show fewer keys, but for banks, which show all heads or none.
+			return h != head && c.cached == nil || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+c.keys)
 		})
 	}
 	ar := c.area(a, a+max(n, 1))
@@ -383,8 +386,11 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 	}
 	chunk := step(span)
 	for part := 0; part < c.splits; part++ {
-		if parts := c.wholeParts(ar, part, chunk); parts > 0 {
+		if parts := c.wholeParts(ar, part, chunk); parts > 0 && rows == ar.row1-ar.row0 {
 			p := piece{tile: a, tiles: n, row1: allRows, part: part, parts: parts, key1: c.partKeys, cost: groupCost * float64(parts) / float64(c.splits)}
+			if n == 1 {
+				p.row0, p.row1 = ar.row0, ar.row1
+			}
 			p.windows, _, _ = c.windows(c.ofParts(ar, part, parts))
 			g.pieces = append(g.pieces, p)
 			part += parts - 1
