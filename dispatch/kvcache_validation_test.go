@@ -51,7 +51,7 @@ func TestValidationCaches(t *testing.T) {
 	cfg := dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync}
 	change := func(*vk.Caps) {}
 	if os.Getenv("VKATTN_VALIDATE_GPU") == "1" {
-		cfg = dispatch.Config{Validation: vk.ValidationCore | vk.ValidationGPU, SkipSelfTest: true, VK: vk.DeviceConfig{Robust: true}}
+		cfg = dispatch.Config{Validation: vk.ValidationCore | vk.ValidationGPU, SkipSelfTest: true, Tiles: smallTiles(), VK: vk.DeviceConfig{Robust: true}}
 		change = func(c *vk.Caps) { c.TexelFormats = nil } // the layer looks at storage buffers
 	}
 	cfg.VK.Override = change
