@@ -133,6 +133,7 @@ func TestKVDecoderBanks(t *testing.T) {
 	spec := banked(4)
 	spec.SplitKeys = 64
 	one, two := newDecoding(t, b, spec, []int{100, 230, 5}), newDecoding(t, b, spec, []int{100, 230, 5})
+	two.args[0].Cascade = true
 	decoder, err := two.c.(*dispatch.KVCache).NewDecoder(two.args)
 	if err != nil {
 		t.Fatal(err)
@@ -142,8 +143,12 @@ func TestKVDecoderBanks(t *testing.T) {
 		if _, err := one.step(t).Run(t.Context(), 0, one.args[0]); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := decoder.Run(t.Context(), two.step(t)); err != nil {
+		r, err := decoder.Run(t.Context(), two.step(t))
+		if err != nil {
 			t.Fatal(err)
+		}
+		if len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], "cascade not taken") {
+			t.Fatalf("noted %q", r.Notes)
 		}
 		if err := sameRows(two.out(t), one.out(t)); err != nil {
 			t.Fatalf("step %d: %v", i, err)
