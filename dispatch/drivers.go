@@ -23,6 +23,9 @@ func distrust(off map[string]string, caps *vk.Caps) {
 	if len(caps.Unasked) > 0 {
 		turn("the driver was not asked for the shapes of its matrices, it may crash: 'vkattn doctor' asks in a process of its own", rungMatrix, rungMatrix2)
 	}
+	if caps.DriverID == driverSwiftShader {
+		turn("SwiftShader's compiler takes gigabytes of memory and minutes for it", linearChunk)
+	}
 	for _, q := range vk.Quirks(caps) {
 		why := q.What + ": " + q.Evidence[0]
 		switch q.Effect {
@@ -67,7 +70,10 @@ func mergeParts(caps *vk.Caps) int {
 	return vk.MaxLoopIterations / 4
 }
 
-const driverLLVMpipe = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
+const (
+	driverSwiftShader = 10 // VK_DRIVER_ID_GOOGLE_SWIFTSHADER
+	driverLLVMpipe    = 13 // VK_DRIVER_ID_MESA_LLVMPIPE
+)
 
 // doubleRows says whether a lane owns two rows, so that twice the rows share the keys they read. Current llvmpipe
 // gains 10 to 15% of the time with head sizes of up to 64, and compiles for twice as long (6 s). That of Mesa 22.3,

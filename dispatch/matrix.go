@@ -45,9 +45,12 @@ func matrixOperand(op vkattn.Attention) (t vkattn.Type, why string) {
 		return 0, fmt.Sprintf("q is %s, matrix units multiply f16 and bf16", op.TypeQ)
 	}
 	for i, t := range []vkattn.Type{op.TypeK, op.TypeV} {
-		if t != op.TypeQ && t <= vkattn.BFloat16 { // what has fewer bits becomes an operand without loss, or nearly
+		if t != op.TypeQ && t <= vkattn.BFloat16 { // 8-bit floats become operands without loss
 			return 0, fmt.Sprintf("%s is %s and q is %s, matrix units multiply equals", typeNames[1+i], t, op.TypeQ)
 		}
+	}
+	if op.TypeK.Size() == 0 && op.With.Has(vkattn.WithLSE) {
+		return 0, fmt.Sprintf("keys of %s lose bits as %s, which the LSE shows", op.TypeK, op.TypeQ)
 	}
 	if op.With&(vkattn.WithDescaleQ|vkattn.WithDescaleK|vkattn.WithDescaleV) != 0 {
 		return 0, "factors of 8-bit types are not applied to matrices"

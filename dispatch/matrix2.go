@@ -127,6 +127,9 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 	for ; !p.fixedTile && key.Scopes > 1 && op.SeqQ*f.pack <= key.tileRows()/2; key.Scopes /= 2 {
 		key.Invocations /= 2
 	}
+	if !p.fixedTile && op.SeqQ*f.pack <= fewestMatrixRows {
+		key.Rows = min(key.Rows, fewestMatrixRows)
+	}
 	for {
 		var err error
 		if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
@@ -172,7 +175,7 @@ func (k *matrix2Key) shape(software bool) {
 	case k.ValueDim <= 64:
 		k.KeyTile, k.Step, k.SumUp = 128, 64, false
 	case k.ValueDim <= 128:
-		k.KeyTile = 64
+		k.Scopes, k.KeyTile, k.Step = 8, 64, 64
 	default:
 		k.Rows, k.KeyTile = 16, 32
 	}

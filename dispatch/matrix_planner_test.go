@@ -60,7 +60,7 @@ func TestMatrixSpecs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, name := range []string{"matrix_probe", "matrix_probe_bf16"} {
+	for _, name := range []string{"matrix_probe", "matrix_probe_bf16", "peak_matrix", "peak_matrix_bf16"} {
 		m, err := shaders.Load(name)
 		if err != nil {
 			t.Fatal(err)

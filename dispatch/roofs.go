@@ -11,8 +11,9 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// Roofs measures what the device reaches with nothing but multiply-adds, reads, or copies; see
-// vkattn.RoofMeasurer. It takes buffers of up to 256 MiB.
+// Roofs measures what the device reaches with nothing but multiply-adds, reads, copies, or products of matrices; see
+// vkattn.RoofMeasurer. It takes buffers of up to 256 MiB. Matrix units that Config.Disable or a quirk of the driver turns
+// off, or that fail, are left out.
 func (b *Backend) Roofs(ctx context.Context) (vkattn.Roofs, error) {
 	var roofs vkattn.Roofs
 	t := b.turn()
@@ -93,7 +94,7 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 	}
 	roofs.CopyGBps = 2 * float64(size) / copyTime / 1e9
 
-	launch := func(key simpleKey, s sliceParams) (float64, error) {
+	launch := func(key pipelineKey, s sliceParams) (float64, error) {
 		p, err := r.be.pipeline(key)
 		if err != nil {
 			return 0, err
@@ -104,7 +105,7 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 		}
 		bind[bindParams].Range = paramBytes
 		bind[bindK] = vk.Binding{Buffer: source, Range: size}
-		if key.Variant == "peak_read_texels" {
+		if key == read && read.Variant == "peak_read_texels" {
 			bind[bindK].Format = vk.TexelRGBA32F
 		}
 		s.TileCount = 1
@@ -120,13 +121,63 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 		return err
 	}
 	roofs.FMATFLOPs = 2 * 192 * float64(rounds) * float64(groups) * float64(lanes) / fmaTime / 1e12
-	if got := target.Bytes(); got != nil {
-		if err := target.Invalidate(0, 4); err != nil {
-			return err
+	if err := peakIs(target, 24); err != nil {
+		return fmt.Errorf("dispatch: peak_fma: %w", err)
+	}
+	if _, off := r.be.disabled[rungMatrix]; off {
+		return nil
+	}
+	for operand, name := range matrixTypeNames {
+		key, ok := peakMatrix(caps, operand)
+		if !ok {
+			continue
 		}
-		if x := math.Float32frombits(binary.NativeEndian.Uint32(got)); math.Abs(float64(x)-24) > 1e-3 {
-			return fmt.Errorf("dispatch: peak_fma computes %g instead of 24", x)
+		const rounds, factor = 1 << 10, 1.0 / 16
+		took, err := launch(key, sliceParams{KeyEnd: rounds, StateBase: math.Float32bits(factor)})
+		if err == nil {
+			err = peakIs(target, 30*rounds*factor*factor*float64(key.N))
 		}
+		if err != nil {
+			if r.ctx.Err() != nil || r.be.dev.Lost() {
+				return err
+			}
+			r.be.warn(key.Variant, err.Error())
+			continue
+		}
+		if roofs.Matrix == nil {
+			roofs.Matrix = map[string]float64{}
+		}
+		products := 8 * rounds * float64(groups)
+		roofs.Matrix[name] = 2 * products * float64(key.M*key.N*key.N) / took / 1e12
+	}
+	return nil
+}
+
+// peakMatrix is the kernel that multiplies matrices of a type and nothing else, where the device has such.
+func peakMatrix(caps *vk.Caps, operand vkattn.Type) (key probeKey, ok bool) {
+	_, size, why := subgroups(caps.Subgroup, 4)
+	if why != "" || size == 0 || missingMatrix(&caps.Features, operand) != "" {
+		return key, false
+	}
+	shape, ok := matrixShape(caps, matrixTypeNames[operand], size)
+	key = probeKey{Variant: "peak_matrix", M: shape.M, N: shape.N, Lanes: size}
+	if operand == vkattn.BFloat16 {
+		key.Variant += "_bf16"
+	}
+	return key, ok
+}
+
+// peakIs says whether a peak kernel left what it should, where the host can look.
+func peakIs(b *vk.Buffer, want float64) error {
+	got := b.Bytes()
+	if got == nil {
+		return nil
+	}
+	if err := b.Invalidate(0, 4); err != nil {
+		return err
+	}
+	if x := float64(math.Float32frombits(binary.NativeEndian.Uint32(got))); math.Abs(x-want) > 1e-4*want {
+		return fmt.Errorf("computes %g instead of %g", x, want)
 	}
 	return nil
 }

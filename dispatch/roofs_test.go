@@ -21,6 +21,9 @@ func TestRoofs(t *testing.T) {
 	if roofs.ReadGBps <= 0 || roofs.CopyGBps <= 0 || roofs.FMATFLOPs <= 0 {
 		t.Errorf("%+v", roofs)
 	}
+	if len(b.Caps().CooperativeMatrix) > 0 && roofs.Matrix["f16"] <= 0 {
+		t.Errorf("no rate of matrix units: %+v", roofs)
+	}
 	t.Logf("%+v", roofs)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

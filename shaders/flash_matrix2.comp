@@ -205,6 +205,17 @@ void look(uint kind, uint block_bits) {
     }
 }
 
+// nearest rounds to what an operand holds: drivers may cut bfloat16 off.
+float nearest(float x) {
+#if BFLOAT
+    return uintBitsToFloat((floatBitsToUint(x) + 0x8000u) & 0xffff0000u);
+#else
+    return x;
+#endif
+}
+
+float nearest_each(const in uint r, const in uint c, const in float x) { return nearest(x); }
+
 float larger(const in float a, const in float b) { return max(a, b); }
 float total(const in float a, const in float b) { return a + b; }
 float larger_each(const in uint r, const in uint c, const in float a, const in float b) { return max(a, b); }
@@ -337,18 +348,18 @@ uint key_at(uint base, uint stride, uint key) { return base + uint(clamp(tile_fi
 
 ELEMENT decode_key(const in Unread unread, const in uint block[2], const in uint inside_block[2]) {
     uint d = block[1];
-    return ELEMENT(d < query_dim ? load_k(key_at(k_base, k_stride, block[0]), d & ~3u, query_dim)[d & 3u] : 0.0);
+    return ELEMENT(nearest(d < query_dim ? load_k(key_at(k_base, k_stride, block[0]), d & ~3u, query_dim)[d & 3u] : 0.0));
 }
 
 ELEMENT decode_value(const in Unread unread, const in uint block[2], const in uint inside_block[2]) {
     uint d = block[1];
-    return ELEMENT(d < out_dim ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0);
+    return ELEMENT(nearest(d < out_dim ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0));
 }
 
 // A key that nobody here sees may hold anything, NaN included.
 ELEMENT decode_seen_value(const in Unread unread, const in uint block[2], const in uint inside_block[2]) {
     uint d = block[1];
-    return ELEMENT(d < out_dim && seen_at_all(block[0]) ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0);
+    return ELEMENT(nearest(d < out_dim && seen_at_all(block[0]) ? load_v(key_at(v_base, v_stride, block[0]), d & ~3u, out_dim)[d & 3u] : 0.0));
 }
 
 void fetch(bool found) {}
@@ -434,6 +445,14 @@ void multiply_keys(uint stage, uint step, bool masked) {
     }
 }
 
+// to_operand makes an operand of a matrix of weights or of outputs.
+WEIGHTS to_operand(MATRIX x) {
+#if BFLOAT
+    coopMatPerElementNV(x, x, nearest_each);
+#endif
+    return WEIGHTS(x);
+}
+
 void add_values(uint stage, uint step, bool masked) {
 #if TENSOR
     tensorLayoutNV<2, CLAMP> layout_v = createTensorLayoutNV(2, CLAMP);
@@ -456,7 +475,7 @@ void add_values(uint stage, uint step, bool masked) {
         } else {
             added += scores[c];
         }
-        weights[c] = WEIGHTS(scores[c]);
+        weights[c] = to_operand(scores[c]);
     }
     if (SUM_UP) {
         coopMatReduceNV(added, added, gl_CooperativeMatrixReduceRowNV, total);
@@ -608,7 +627,7 @@ void finish() {
         if (whole && (partial || TYPE_OUT == TYPE_FLOAT32)) {
             coopMatStore(outputs[n], out_data, base + n * COLUMNS, stride, gl_CooperativeMatrixLayoutRowMajor);
         } else if (whole && TYPE_OUT == OPERAND) {
-            coopMatStore(WEIGHTS(outputs[n]), out_elements, base + n * COLUMNS, stride, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(to_operand(outputs[n]), out_elements, base + n * COLUMNS, stride, gl_CooperativeMatrixLayoutRowMajor);
         } else {
             scatter(outputs[n], n * COLUMNS);
         }

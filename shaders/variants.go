@@ -73,6 +73,10 @@ var variants = []Variant{
 	{Name: "standard_softmax", Source: "standard_softmax.comp"},
 	{Name: "standard_values", Source: "standard_values.comp"},
 	{Name: "peak_fma", Source: "peak_fma.comp"},
+	{Name: "peak_matrix", Source: "peak_matrix.comp", Defines: []string{"BFLOAT=0"},
+		Requires: []string{"CooperativeMatrixKHR", "Float16", "VulkanMemoryModel"}},
+	{Name: "peak_matrix_bf16", Source: "peak_matrix.comp", Defines: []string{"BFLOAT=1"},
+		Requires: []string{"BFloat16CooperativeMatrixKHR", "BFloat16TypeKHR", "CooperativeMatrixKHR", "VulkanMemoryModel"}},
 	{Name: "peak_read", Source: "peak_read.comp"},
 	{Name: "peak_read_texels", Source: "peak_read.comp", Defines: []string{"TEXELS=1"}, Requires: []string{"SampledBuffer"}},
 }

@@ -36,7 +36,7 @@ positions, linear attention, MoBA and native sparse attention, against the float
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
 Exit codes: 0 something passed and nothing failed, 1 it could not be run, 2 wrong command line, 3 no such device or
-nothing passed, 4 something failed.`,
+nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is was written.`,
 		Example: `  vkattn verify
   vkattn verify --device llvmpipe --sample
   vkattn verify --filter 'window|sink' --device cpu
@@ -65,6 +65,7 @@ type caseResult struct {
 	Worst   float64 `json:"worst"`
 	Allowed float64 `json:"allowed"`
 	Reason  string  `json:"reason"`
+	Kernel  string  `json:"kernel,omitempty"`
 }
 
 // tally is what verify --json prints.
@@ -136,9 +137,8 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 	for i := range total {
 		bar.show("%d of %d", i, total)
 		r := run(i)
-		if ctx.Err() != nil {
-			bar.clear()
-			return ctx.Err()
+		if ctx.Err() != nil { // what there is, below
+			break
 		}
 		t.add(r)
 		if !v.json {
@@ -158,6 +158,9 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 		}
 	} else {
 		fmt.Fprintf(a.out, "\n%d passed, %d failed, %d unsupported of %d\n", t.Passed, t.Failed, t.Unsupported, t.Total)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return t.err()
 }
@@ -219,7 +222,7 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 			if r.Status == attntest.Failed && r.Where != "" {
 				reason += " at " + r.Where
 			}
-			return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason}
+			return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason, r.Kernel}
 		}, nil
 	}
 }
