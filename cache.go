@@ -61,8 +61,8 @@ type CacheArgs struct {
 	LSE        Tensor // [1, HeadsQ, tokens, 1], if With names it
 	Slopes     Tensor // [1, HeadsQ, 1, 1], if With names it
 	SinkLogits Tensor // [1, HeadsQ, 1, 1], if With names it
-	// Cascade attends the pages that all sequences of the step share once, for all of them together, and merges the result with that of
-	// the rest. It changes the rounding, and is ignored where less than a page is shared.
+	// Cascade attends the pages that all sequences of the step share and all of its rows see once, for all of them together, and merges
+	// the result with that of the rest. It changes the rounding. Report.Notes says how many tokens that were, or why it was not taken.
 	Cascade bool
 }
 

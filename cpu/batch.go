@@ -90,8 +90,8 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 		r.Op, r.Kernel, r.Tile, r.Splits = c.name, c.op.kernel(), c.op.tile(backend.kernel), splits
 		r.Calls++
 		r.Slices++
-		if a, ok := c.job.(*call); ok && a.note != "" && !slices.Contains(r.Notes, a.note) {
-			r.Notes = append(r.Notes, a.note)
+		if note := noteOf(c.job); note != "" && !slices.Contains(r.Notes, note) {
+			r.Notes = append(r.Notes, note)
 		}
 		r.Scratch = max(r.Scratch, int64(len(backend.workers))*c.op.scratchBytes(backend.kernel))
 	}
@@ -100,6 +100,19 @@ func (p *pending) run(ctx context.Context, b *batch, t turn, start time.Time) {
 		addWork(&r.Work, c.work())
 	}
 	p.report = r
+}
+
+// noteOf is what a job has to say of how it ran.
+func noteOf(j job) string {
+	switch j := j.(type) {
+	case *call:
+		return j.note
+	case *cacheJob:
+		if j.args.Cascade && j.args.Q.Given() {
+			return "cascade not taken: the CPU attends one sequence after the other"
+		}
+	}
+	return ""
 }
 
 func addWork(sum *vkattn.Work, w vkattn.Work) {

@@ -33,7 +33,7 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Cache{backend: b, spec: spec.Canonical(), book: pages.New(spec)}
+	c := &Cache{backend: b, spec: spec.Canonical(), book: pages.New(spec, 0)}
 	op := &c.spec.Op
 	if err := b.Supports(*op); err != nil {
 		return nil, err

@@ -232,8 +232,12 @@ func (b *Backend) Caps() vk.Caps { return b.caps.Clone() }
 // Memory counts the device memory in use, by purpose.
 func (b *Backend) Memory() vk.MemoryStats { return b.dev.Memory() }
 
-// Trim gives back the memory that the backend keeps for later runs, 256 MiB at most: what Memory counts then is in use.
-func (b *Backend) Trim() { b.pool.drop() }
+// Trim gives back the memory that the backend keeps for later runs, 256 MiB at most, and what the C library keeps of what a driver has
+// freed: what Memory counts then is in use.
+func (b *Backend) Trim() {
+	b.pool.drop()
+	vk.TrimHeap()
+}
 
 // PipelinesCreated counts the pipelines built since Open.
 func (b *Backend) PipelinesCreated() int { return b.dev.PipelinesCreated() }

@@ -5,22 +5,26 @@ import "github.com/vkattn/vkattn"
 // cached says where the keys and values of a call lie that are those of a cache. The keys of sequence i are rows of the pool: from
 // its K0 on, or in the pages of its table.
 type cached struct {
-	page, pages int       // tokens of a page, and pages of the pool; page 0: none
-	tables      [][]int32 // by sequence
-	common      []int32   // in place of tables: that of all sequences
-	stride      int       // entries of the longest
-	trees       [][]uint32
-	tree        bool   // of them, some are there
-	treeWords   int    // of the longest
-	splitKeys   int    // 0: as the backend's Config says
-	filler      uint32 // what stands in a table behind the pages of a sequence
-	capacity    int    // tokens that a sequence of a recorded call may come to have, 0: as many as it has
+	banks               // page 0: no pages
+	tables    [][]int32 // by sequence
+	runs      [][]bankRun
+	common    []int32 // in place of tables: that of all sequences
+	stride    int     // entries of the longest
+	trees     [][]uint32
+	tree      bool   // of them, some are there
+	treeWords int    // of the longest
+	splitKeys int    // 0: as the backend's Config says
+	filler    uint32 // what stands in a table behind the pages of a sequence
+	capacity  int    // tokens that a sequence of a recorded call may come to have, 0: as many as it has
 }
 
 // add is a sequence with its table and its tree, if it has one.
 func (c *cached) add(table, parents []int32) {
 	if c.page > 0 {
 		c.tables, c.stride = append(c.tables, table), max(c.stride, len(table))
+		if c.count() > 1 {
+			c.runs = append(c.runs, c.banks.runs(table))
+		}
 	}
 	var bits []uint32
 	if parents != nil {
@@ -43,17 +47,17 @@ func paged(page int) uint32 {
 	return 1
 }
 
-// rows bounds the rows of the pool that keys [key0, key1) of some sequences lie in.
-func (c *cached) rows(seqs []vkattn.Sequence, key0, key1 int) (lo, hi int) {
+// keyRows bounds the rows of the pool that keys [key0, key1) of sequences [seq0, seq1) lie in.
+func (c *cached) keyRows(seqs []vkattn.Sequence, seq0, seq1, key0, key1 int) (lo, hi int) {
 	if c.page > 0 {
-		return 0, c.page * c.pages
+		return c.span(c.runs[min(seq0, len(c.runs)):min(seq1, len(c.runs))], key0, key1)
 	}
 	if c.capacity > 0 {
 		key0, key1 = 0, c.capacity
 	}
-	lo = seqs[0].K0 + key0
-	for i := range seqs {
-		lo, hi = min(lo, seqs[i].K0+key0), max(hi, seqs[i].K0+key1)
+	lo = seqs[seq0].K0 + key0
+	for _, s := range seqs[seq0:seq1] {
+		lo, hi = min(lo, s.K0+key0), max(hi, s.K0+key1)
 	}
 	return lo, hi
 }
@@ -81,15 +85,11 @@ func (c *cached) append(s *section, first, n int) {
 	}
 	p := &s.params
 	if c.page > 0 {
-		p.PageTokens, p.PageCount, p.PageStride = uint32(c.page), uint32(c.pages), uint32(c.stride)
+		p.PageTokens, p.PageCount, p.PageStride = uint32(c.page), uint32(c.slots()), uint32(c.stride)
 		p.PageList = uint32(len(s.words) - first*c.stride)
-		for _, page := range c.common {
-			s.words = append(s.words, uint32(page))
-		}
+		s.words = c.appendTable(s.words, c.common)
 		for _, table := range c.tables[min(first, len(c.tables)):min(first+n, len(c.tables))] {
-			for _, page := range table {
-				s.words = append(s.words, uint32(page))
-			}
+			s.words = c.appendTable(s.words, table)
 			for range c.stride - len(table) {
 				s.words = append(s.words, c.filler)
 			}

@@ -202,7 +202,7 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 			return 0, 0
 		}
 		if l.cached != nil {
-			row0, row1 := l.cached.rows(l.seqs[a.seq0:a.seq1], a.key0, a.key1)
+			row0, row1 := l.cached.keyRows(l.seqs, a.seq0, a.seq1, a.key0, a.key1)
 			return v.off + h0*v.sh + row0*v.ss, v.off + (h1-1)*v.sh + (row1-1)*v.ss + v.n
 		}
 		return v.off + s0.Batch*v.sb + h0*v.sh + (s0.K0+a.key0)*v.ss, v.off + s1.Batch*v.sb + (h1-1)*v.sh + (s1.K0+a.key1-1)*v.ss + v.n
@@ -351,7 +351,8 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 		n = sort.Search(least, func(m int) bool {
 			_, h, _ := c.locate(a + m)
 			ar := c.area(a, a+m+1)
-			return h != head || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+c.keys)
+			// Windows of several heads show fewer keys, but for banks, which show all heads or none.
+			return h != head && c.cached == nil || ar.seq1-ar.seq0 > 1 || !fits(m+1, ar.key0, ar.key0+c.keys)
 		})
 	}
 	ar := c.area(a, a+max(n, 1))
@@ -384,7 +385,17 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 		return g, nil
 	}
 	chunk := step(span)
-	for part := range c.splits {
+	for part := 0; part < c.splits; part++ {
+		if parts := c.wholeParts(ar, part, chunk); parts > 0 && rows == ar.row1-ar.row0 {
+			p := piece{tile: a, tiles: n, row1: allRows, part: part, parts: parts, key1: c.partKeys, cost: groupCost * float64(parts) / float64(c.splits)}
+			if n == 1 {
+				p.row0, p.row1 = ar.row0, ar.row1
+			}
+			p.windows, _, _ = c.windows(c.ofParts(ar, part, parts))
+			g.pieces = append(g.pieces, p)
+			part += parts - 1
+			continue
+		}
 		for row0 := ar.row0; row0 < ar.row1; row0 += rows {
 			sub := ar
 			sub.row0, sub.row1 = row0, min(row0+rows, ar.row1)
@@ -394,6 +405,20 @@ func (c *cutter) cut(a int, budget float64) (group, error) {
 		}
 	}
 	return g, nil
+}
+
+// ofParts is an area with the keys of some parts alone.
+func (c *cutter) ofParts(ar area, part, parts int) area {
+	ar.key0, ar.key1 = max(ar.key0, part*c.partKeys), min(ar.key1, (part+parts)*c.partKeys)
+	return ar
+}
+
+// wholeParts is how many parts from one on a dispatch may take whole: windows show all of their keys, of which there are at most chunk.
+func (c *cutter) wholeParts(ar area, part, chunk int) int {
+	return sort.Search(c.splits-part, func(n int) bool {
+		_, ok, _ := c.windows(c.ofParts(ar, part, n+1))
+		return !ok || (n+1)*c.partKeys > max(chunk, c.keys)
+	})
 }
 
 // rowsInWindow is the most rows of a row tile, of which windows can show a few keys: a power of two, or one.
@@ -439,10 +464,15 @@ func (c *cutter) slice(g *group, ar area, part, chunk int, keyCost float64) erro
 				return fmt.Errorf("one row and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
 			}
 			// Whole key tiles, then powers of two: kernels take four keys a step, and to cut a step changes the rounding.
-			if m > 2*c.keys {
-				m = m / 2 / c.keys * c.keys
+			tiles := sort.Search((m-1)/c.keys, func(n int) bool {
+				sub.key1 = min(ar.key1, first+k+(n+1)*c.keys)
+				_, ok, _ := c.windows(sub)
+				return !ok
+			})
+			if tiles > 0 {
+				m = tiles * c.keys
 			} else {
-				m = int(prevPow2(uint32(m - 1)))
+				m = int(prevPow2(uint32(min(m, c.keys+1) - 1)))
 			}
 		}
 		p.key0, p.key1, p.resume, p.suspend, p.cost = k, k+m, k > lo, k+m < hi, keyCost*float64(m)

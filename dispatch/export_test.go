@@ -25,3 +25,6 @@ func (c *KVCache) Poison(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Banks is how many banks the pages of a cache lie in.
+func (c *KVCache) Banks() int { return c.count() }

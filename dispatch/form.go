@@ -70,7 +70,7 @@ func (ch *choice) runForm(r *run, c *call, f *form) error {
 	for _, x := range f.FarCalls(args, c.seqs, state) {
 		sub := &call{plan: c.plan, args: x.Args, seqs: x.Seqs, leaves: f.Joined}
 		if f.Page > 0 {
-			sub.cached = &cached{page: f.Page, pages: x.Args.K.Shape[2] / f.Page, common: x.Columns}
+			sub.cached = &cached{banks: onePool(f.Page, x.Args.K.Shape[2]/f.Page), common: x.Columns}
 		}
 		if err := f.far.run(r, sub); err != nil {
 			return err

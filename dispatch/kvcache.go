@@ -13,15 +13,14 @@ import (
 )
 
 // KVCache keeps keys and values in device memory; see vkattn.Cache. Each layer has a pool of rows for keys and one for values. Paged, the
-// pool of a head is all pages one behind the other, so that pages are shared by all heads' kernels through one table; otherwise
-// the rows of a sequence lie together, head by head.
+// pool of a head is all pages one behind the other, so that pages are shared by all heads' kernels through one table, or those of
+// a bank where the device does not bind as much at once; otherwise the rows of a sequence lie together, head by head.
 //
 // Who makes one closes it; closing the backend does, too.
 type KVCache struct {
 	be       *Backend
 	spec     vkattn.CacheSpec // canonical
-	page     int              // 0: not paged
-	heads    int              // that a pool has room for
+	banks                     // page 0: not paged; heads: that a pool has room for
 	layers   []poolLayer
 	angles   *memory   // cosines, and behind them sines; nil: nothing is rotated
 	memories []*memory // all of it
@@ -36,8 +35,7 @@ type KVCache struct {
 	closed bool
 }
 
-// poolLayer is the memory of a layer: [heads, rows, last] if paged, else [sequences, heads, tokens, last]. The tensor is what
-// row 0 of each head shows.
+// poolLayer is the memory of a layer: [banks, heads, rows, last] if paged, else [sequences, heads, tokens, last].
 type poolLayer struct{ k, v vkattn.Tensor }
 
 // planKey tells the kernels of a cache's steps apart.
@@ -52,14 +50,15 @@ type part uint8
 
 const (
 	wholePart  part = iota
-	prefixPart      // of a cascade: what all sequences share
-	suffixPart      // and the rest; the sink counts here
+	sharedPart      // of a cascade: what all sequences share and all rows see
+	headPart        // what is before it
+	tailPart        // and behind it; the sink counts here
 )
 
 var _ vkattn.CacheBackend = (*Backend)(nil)
 
-// NewCache allocates a cache; see vkattn.CacheBackend. Errors are those of the spec and of Plan; ErrUnsupported also where a head's
-// pages in one layer exceed what the device binds at once.
+// NewCache allocates a cache; see vkattn.CacheBackend. Errors are those of the spec and of Plan; ErrUnsupported also where the pages of a head
+// in one layer exceed what the device binds at once, and a page is no multiple of 4 tokens or so long that one of all heads exceeds it, too.
 func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.Cache, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
@@ -91,12 +90,14 @@ func (b *Backend) NewCache(ctx context.Context, spec vkattn.CacheSpec) (vkattn.C
 
 // newCache is NewCache without the test of its kernels.
 func (b *Backend) newCache(ctx context.Context, spec vkattn.CacheSpec, noDot string) (vkattn.Cache, error) {
-	c := &KVCache{be: b, spec: spec.Canonical(), page: spec.Page, noDot: noDot, book: pages.New(spec), plans: map[planKey]*choice{}}
+	c := &KVCache{be: b, spec: spec.Canonical(), noDot: noDot, plans: map[planKey]*choice{}}
 	op := &c.spec.Op
-	c.heads = max(op.HeadsK, op.HeadsV)
-	headBytes := uint64(c.spec.Rows()) * uint64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
-	if limit := b.caps.Limits.MaxStorageBufferRange; c.page > 0 && headBytes > limit {
-		return nil, c.refuse("the pages of one head in one layer take %d bytes, the device binds %d at once", headBytes, limit)
+	if err := c.newBanks(spec.Page); err != nil {
+		return nil, err
+	}
+	c.book = pages.New(spec, c.bank)
+	if n, limit := 8*int64(len(spec.Rope.InvFreq))*int64(c.spec.Rope.Positions), b.caps.Limits.MaxStorageBufferRange; uint64(n) > limit {
+		return nil, c.refuse("the angles of %d positions take %d bytes, the device binds %d at once", c.spec.Rope.Positions, n, limit)
 	}
 	if why, off := b.disabled[appendVariant]; off {
 		return nil, c.refuse("%s", why)
@@ -136,7 +137,7 @@ func (c *KVCache) allocate() error {
 	op := &c.spec.Op
 	shape := [4]int{op.Batch, c.heads, op.SeqK, 0}
 	if c.page > 0 {
-		shape = [4]int{1, c.heads, c.spec.Rows(), 0}
+		shape = [4]int{c.count(), c.heads, c.bank * c.page, 0}
 	}
 	for range c.spec.Layers {
 		var l poolLayer
@@ -177,6 +178,27 @@ func (c *KVCache) allocate() error {
 	return nil
 }
 
+// newBanks finds how many pages a bank has. Rows that are four to a step of the kernels lie in one bank, so that nothing is rounded in
+// another order than without pages.
+func (c *KVCache) newBanks(page int) error {
+	op := &c.spec.Op
+	c.banks = banks{page: page, pages: c.spec.Pages, bank: c.spec.Pages, heads: max(op.HeadsK, op.HeadsV)}
+	pageBytes := int64(page) * int64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
+	limits := &c.be.caps.Limits
+	// A window begins up to so much before its first row: see view.window.
+	slack := 34 * int64(max(16, limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment))
+	room := int64(min(limits.MaxStorageBufferRange, 1<<62)) - slack
+	if page == 0 || pageBytes*int64(c.pages) <= room {
+		return nil
+	}
+	most := int(room / (pageBytes * int64(c.heads)))
+	if page%4 != 0 || most < 1 {
+		return c.refuse("the pages of one head in one layer take %d bytes, the device binds %d at once: that takes pages of a multiple of 4 tokens, of all heads no more than it binds", pageBytes*int64(c.pages), room)
+	}
+	c.bank = ceilDiv(c.pages, ceilDiv(c.pages, most))
+	return nil
+}
+
 // plan is the choice for steps of a kind, with its pipeline built.
 func (c *KVCache) plan(key planKey) (*choice, error) {
 	if ch := c.plans[key]; ch != nil {
@@ -187,8 +209,15 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 	if key.part != wholePart {
 		op.With, op.TypeOut = op.With|vkattn.WithLSE, vkattn.Float32
 	}
-	if key.part == prefixPart {
-		op.SeqQ, op.With = key.rows, op.With&^vkattn.WithSinkLogits
+	switch key.part {
+	case sharedPart:
+		op.SeqQ, op.Window, op.SinkTokens, op.Chunk = key.rows, vkattn.Window{}, 0, 0
+		op.With &^= vkattn.WithSinkLogits
+		if op.With.Has(vkattn.WithALiBi) {
+			op.With |= vkattn.WithBias
+		}
+	case headPart:
+		op.With &^= vkattn.WithSinkLogits
 	}
 	p := *c.be.planner
 	p.fixedTile = p.fixedTile || c.spec.SplitKeys > 0
@@ -245,13 +274,13 @@ func (b *Backend) admitDecode(ctx context.Context, op vkattn.Attention) (noDot s
 	return b.unfit()[integerDot], nil
 }
 
-// texelsShow reports whether texel buffers of a build reach over all pages of a head, of which any may be read. Some drivers have them
-// no larger than 65,536 elements.
+// texelsShow reports whether texel buffers of a build reach over all pages of a head in a bank, of which any may be read. Some drivers
+// have them no larger than 65,536 elements.
 func (c *KVCache) texelsShow(variant string) bool {
 	op := &c.spec.Op
 	most := int64(c.be.caps.Limits.MaxTexelBufferElements)
 	shown := func(t vkattn.Type, last int) bool {
-		return int64(c.spec.Rows())*int64(c.rowBytes(t, last))+256 <= texelFormat(variant, t).Bytes()*most
+		return int64(c.bank*c.page)*int64(c.rowBytes(t, last))+256 <= texelFormat(variant, t).Bytes()*most
 	}
 	return c.page == 0 || shown(op.TypeK, op.HeadDim) && shown(op.TypeV, op.ValueDim)
 }
@@ -386,14 +415,14 @@ func (c *KVCache) Close() error {
 // stride is that of the heads of a pool, in rows, and first the row of the pool that a page begins with.
 func (c *KVCache) stride() int {
 	if c.page > 0 {
-		return c.spec.Rows()
+		return c.bank * c.page
 	}
 	return c.spec.Op.SeqK
 }
 
 func (c *KVCache) first(page int32) int {
 	if c.page > 0 {
-		return int(page) * c.page
+		return c.slot(page) * c.page
 	}
 	return int(page) * c.spec.Op.SeqK * c.heads
 }

@@ -56,6 +56,29 @@ const (
 	bindAngles  = bindMask
 )
 
+// fits refuses rows of which the device does not bind all at once.
+func (s *kvStep) fits(args *vkattn.CacheArgs) error {
+	c := s.cache
+	q := args.Q
+	if c.angles == nil { // it does not pass through an append
+		q = vkattn.Tensor{}
+	}
+	limit := c.be.caps.Limits.MaxStorageBufferRange
+	for _, x := range []struct {
+		name string
+		t    vkattn.Tensor
+	}{{"Q", q}, {"K", args.K}, {"V", args.V}} {
+		n := x.t.Len()
+		if lo, hi, ok := x.t.Extent(); ok && !isHost(x.t) {
+			n = max(n, hi-lo)
+		}
+		if x.t.Given() && 4*uint64(n) > limit {
+			return fmt.Errorf("dispatch: %s of %d tokens spans %d bytes, the device binds %d at once: take fewer in a step: %w", x.name, s.Step.Tokens, 4*n, limit, vkattn.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
 // enter writes the keys and values of a step to a layer's pools, and returns its queries as the kernel reads them.
 func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tensor, err error) {
 	c := s.cache
@@ -70,6 +93,8 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 		KeyRow: uint32(keyRow), KeyHead: uint32(c.stride() * keyRow), ValueRow: uint32(valueRow), ValueHead: uint32(c.stride() * valueRow)}
 	if c.page == 0 {
 		p.Rows *= uint32(op.Batch * c.heads)
+	} else {
+		p.Rows = uint32(c.slots() * c.page)
 	}
 	b := make([]vk.Binding, numBindings)
 	for i := range b {
@@ -132,7 +157,7 @@ func (s *kvStep) enter(r *run, layer int, args *vkattn.CacheArgs) (q vkattn.Tens
 	return q, s.enterTokens(r, layer, p, b, queries, pools, limit, align, 0, s.Step.Tokens)
 }
 
-// span is where the row of a token may lie, among those of a pool's first head: anywhere, if the step is recorded for others.
+// span is where the row of a token may lie, among those of a pool's first head: anywhere in its bank, if the step is recorded for others.
 func (s *kvStep) span(token int) (lo, hi int) {
 	c := s.cache
 	row := int(s.entries[2*token+1])
@@ -140,7 +165,7 @@ func (s *kvStep) span(token int) (lo, hi int) {
 	case !s.recorded:
 		return row, row + 1
 	case c.page > 0:
-		return 0, c.stride()
+		return c.rows(c.bankOf(row))
 	}
 	first := c.first(int32(row / (c.stride() * c.heads)))
 	return first, first + c.stride()

@@ -2,58 +2,118 @@ package dispatch
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
 )
 
-// cascade attends the pages that all sequences of a step share once, with the queries of all of them as the rows of one sequence, so that
-// they are read once; then what follows, sequence by sequence; and merges the two.
+// cascade attends keys that all sequences of a step share once, with the queries of all of them as the rows of one sequence, so that
+// they are read once; then what is before them and behind them, sequence by sequence; and merges the results. The shared keys are those that
+// every row sees, so no mask is theirs.
 type cascade struct {
-	prefix, suffix         *choice
-	prefixSeqs, suffixSeqs []vkattn.Sequence
-	prefixAt, suffixAt     *cached
-	merge                  *mergeChoice
+	parts  []cascadePart
+	merge  *mergeChoice
+	from   int // the shared keys
+	to     int
+	shifts []int // of each row: its position less the one that it has among the rows of all sequences
 }
 
-// cascades reports whether there is something to gain, and whether the masks allow it: what goes by positions is off for rows of several
-// sequences taken together.
-func (s *kvStep) cascades() bool {
-	op := &s.cache.spec.Op
-	return len(s.Parts) > 1 && s.Common > 0 && op.TypeOut == vkattn.Float32 && !op.Window.Given() && op.Chunk == 0 && !op.With.Has(vkattn.WithALiBi)
+// cascadePart is attention over some of the keys.
+type cascadePart struct {
+	of   part
+	ch   *choice
+	seqs []vkattn.Sequence
+	at   *cached
 }
 
-func (s *kvStep) newCascade() (*cascade, error) {
+// shared is the range of keys, in whole pages, that all sequences of a step share and all of their rows see, or says why there is none.
+func (s *kvStep) shared() (from, to int, why string) {
+	op, page := &s.cache.spec.Op, s.cache.spec.PageTokens()
+	switch {
+	case len(s.Parts) < 2:
+		return 0, 0, "the step has one sequence"
+	case s.Common == 0:
+		return 0, 0, "the sequences of the step share no page from their start on"
+	}
+	first, last := s.Parts[0].Len, 0 // positions of rows
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		first, last = min(first, p.Len-p.N), max(last, p.Len-1)
+	}
+	to = s.Common
+	if w := op.Window.Left; w.Set && last-w.N > op.SinkTokens {
+		from = last - w.N
+	}
+	if w := op.Window.Right; w.Set && first+w.N+1 < to {
+		to = max(0, first+w.N+1) / page * page
+	}
+	if op.Chunk > 0 {
+		from = max(from, last/op.Chunk*op.Chunk)
+	}
+	if from = ceilDiv(from, page) * page; from >= to {
+		return 0, 0, "no shared page is seen whole by all rows"
+	}
+	return from, to, ""
+}
+
+func (s *kvStep) newCascade(from, to int) (*cascade, error) {
 	c := s.cache
 	op := &c.spec.Op
-	k := &cascade{prefixAt: c.newCached(), suffixAt: c.newCached()}
-	var err error
-	if k.prefix, err = c.planFor(s.Step.Tokens, false, prefixPart); err != nil {
+	k := &cascade{parts: make([]cascadePart, 0, 3), from: from, to: to}
+	page := c.spec.PageTokens()
+	add := func(of part, rows int, tree bool) (*cascadePart, error) {
+		ch, err := c.planFor(rows, tree, of)
+		k.parts = append(k.parts, cascadePart{of, ch, nil, c.newCached()})
+		return &k.parts[len(k.parts)-1], err
+	}
+	middle, err := add(sharedPart, s.Step.Tokens, false)
+	if err != nil {
 		return nil, err
 	}
-	if k.suffix, err = c.planFor(s.Longest, s.Tree, suffixPart); err != nil {
+	table := s.Parts[0].Pages[from/page : to/page]
+	all := c.sequence(0, 0, s.Step.Tokens, to-from, table)
+	all.Off, all.Rel = to-from, to-from // every row stands behind every key
+	all.Window, all.Chunk, all.SinkTokens = vkattn.Window{}, 0, -nowhere
+	middle.seqs = []vkattn.Sequence{all}
+	middle.at.add(table, nil)
+	if from > 0 {
+		head, err := add(headPart, s.Longest, false)
+		if err != nil {
+			return nil, err
+		}
+		for i := range s.Parts {
+			p := &s.Parts[i]
+			q := c.sequence(i, p.First, p.N, from, p.Pages)
+			q.Off, q.Rel = p.Len-p.N, p.Len-p.N
+			head.seqs = append(head.seqs, q)
+			head.at.add(p.Pages[:from/page], nil)
+		}
+	}
+	tail, err := add(tailPart, s.Longest, s.Tree)
+	if err != nil {
 		return nil, err
 	}
-	d, err := c.be.decide(context.Background(), vkattn.Merge{Batch: 1, Heads: op.HeadsQ, Seq: op.TotalQ, ValueDim: op.ValueDim, Parts: 2, LSE: op.With.Has(vkattn.WithLSE)})
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		rest := p.Pages[to/page:]
+		q := c.sequence(i, p.First, p.N, p.Len-to, rest)
+		q.KBase = to
+		tail.seqs = append(tail.seqs, q)
+		tail.at.add(rest, p.Parents)
+		for row := range p.N {
+			k.shifts = append(k.shifts, p.Len-p.N+row-(to+p.First+row))
+		}
+	}
+	d, err := c.be.decide(context.Background(), vkattn.Merge{Batch: 1, Heads: op.HeadsQ, Seq: op.TotalQ, ValueDim: op.ValueDim, Parts: len(k.parts), LSE: op.With.Has(vkattn.WithLSE)})
 	if err != nil {
 		return nil, err
 	}
 	k.merge = d.(*mergeChoice)
-	shared := s.Common / c.spec.PageTokens()
-	table := s.Parts[0].Pages[:shared]
-	all := c.sequence(0, 0, s.Step.Tokens, s.Common, table)
-	all.Off, all.Rel = s.Common, s.Common // every row stands behind every key
-	k.prefixSeqs = []vkattn.Sequence{all}
-	k.prefixAt.add(table, nil)
-	for i := range s.Parts {
-		p := &s.Parts[i]
-		k.suffixSeqs = append(k.suffixSeqs, c.sequence(i, p.First, p.N, p.Len-s.Common, p.Pages[shared:]))
-		k.suffixAt.add(p.Pages[shared:], p.Parents)
-	}
 	return k, nil
 }
 
-// run attends both parts and merges them.
+// run attends the parts and merges them.
 func (k *cascade) run(r *run, s *kvStep, layer int, q vkattn.Tensor, a *vkattn.Args) error {
 	op := &s.cache.spec.Op
 	scratch := func(last int) (vkattn.Tensor, error) {
@@ -63,11 +123,8 @@ func (k *cascade) run(r *run, s *kvStep, layer int, q vkattn.Tensor, a *vkattn.A
 		return t, err
 	}
 	merged := vkattn.Args{Out: a.Out, LSE: a.LSE}
-	for _, part := range []struct {
-		ch   *choice
-		seqs []vkattn.Sequence
-		at   *cached
-	}{{k.prefix, k.prefixSeqs, k.prefixAt}, {k.suffix, k.suffixSeqs, k.suffixAt}} {
+	for i := range k.parts {
+		part := &k.parts[i]
 		args := *a
 		var err error
 		if args.Out, err = scratch(op.ValueDim); err != nil {
@@ -76,13 +133,52 @@ func (k *cascade) run(r *run, s *kvStep, layer int, q vkattn.Tensor, a *vkattn.A
 		if args.LSE, err = scratch(1); err != nil {
 			return err
 		}
-		if part.ch == k.prefix {
+		if part.of != tailPart {
 			args.SinkLogits = vkattn.Tensor{}
+		}
+		if part.of == sharedPart && op.With.Has(vkattn.WithALiBi) {
+			if args.Bias, err = k.bias(r, a.Slopes); err != nil {
+				return err
+			}
 		}
 		if err := part.ch.run(r, s.attention(layer, q, &args, part.seqs, part.at)); err != nil {
 			return err
 		}
 		merged.Parts = append(merged.Parts, vkattn.Partial{Out: args.Out, LSE: args.LSE})
 	}
-	return k.merge.run(r, &call{args: merged})
+	if op.TypeOut == vkattn.Float32 {
+		return k.merge.run(r, &call{args: merged})
+	}
+	var err error
+	if merged.Out, err = scratch(op.ValueDim); err != nil {
+		return err
+	}
+	if err := k.merge.run(r, &call{args: merged}); err != nil {
+		return err
+	}
+	return r.convert(a.Out, merged.Out)
+}
+
+// bias is what ALiBi misses for the shared keys, the same for all of them: rows of all sequences taken together stand one behind the
+// other. It is [1, HeadsQ, rows, keys], one number for the keys of a row.
+func (k *cascade) bias(r *run, slopes vkattn.Tensor) (vkattn.Tensor, error) {
+	of, err := r.perHead(slopes)
+	if err != nil {
+		return vkattn.Tensor{}, err
+	}
+	heads, rows := len(of.values), len(k.shifts)
+	var numbers []float32
+	for _, slope := range of.values {
+		for _, n := range k.shifts {
+			numbers = append(numbers, float32(-float64(slope)*float64(n)))
+		}
+	}
+	buf, _, err := r.work(&section{words: appendFloats(nil, numbers)}, 0)
+	return vkattn.Tensor{Type: vkattn.Float32, Shape: [4]int{1, heads, rows, k.to - k.from}, Stride: [4]int{heads * rows, rows, 1, 0},
+		Mem: &memory{be: r.be, buf: buf, size: 4 * int64(len(numbers))}}, err
+}
+
+// note says what became of a cascade.
+func (k *cascade) note(s *kvStep) string {
+	return fmt.Sprintf("cascade: %d shared tokens are attended once for %d sequences", k.to-k.from, len(s.Parts))
 }

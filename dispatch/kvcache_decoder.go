@@ -18,19 +18,22 @@ import (
 type KVDecoder struct {
 	cache  *KVCache
 	layers []vkattn.CacheArgs
+	note   string // for reports
 
 	mu        sync.Mutex
 	recording *recording
 	capacity  int   // tokens that it is recorded for
 	counts    []int // new tokens of each sequence
 	places    []int // first rows of the sequences, without pages
+	runs      [][]bankRun
+	banks     []int // of the new tokens
 	recorded  int   // times
 	memories  []*memory
 	closed    bool
 }
 
 // NewDecoder makes a decoder of steps through the layers from 0 on, one for each of args, whose tensors are in device memory (Slopes and
-// SinkLogits may be in the host's). Cascades are attended like everything else. Each step has as many tokens as the tensors have.
+// SinkLogits may be in the host's). Cascades are not taken, and the reports say so. Each step has as many tokens as the tensors have.
 func (c *KVCache) NewDecoder(args []vkattn.CacheArgs) (*KVDecoder, error) {
 	if len(args) == 0 || len(args) > c.spec.Layers {
 		return nil, &vkattn.ShapeError{Arg: "args", Axis: "length", Got: len(args), Want: fmt.Sprintf("1 to %d, the layers of the cache", c.spec.Layers)}
@@ -38,7 +41,9 @@ func (c *KVCache) NewDecoder(args []vkattn.CacheArgs) (*KVDecoder, error) {
 	d := &KVDecoder{cache: c, layers: slices.Clone(args)}
 	for i := range d.layers {
 		a := &d.layers[i]
-		a.Cascade = false
+		if a.Cascade {
+			a.Cascade, d.note = false, "cascade not taken: what is shared is not known when a step is recorded"
+		}
 		for _, t := range []namedTensor{{"Q", &a.Q}, {"K", &a.K}, {"V", &a.V}, {"Out", &a.Out}, {"LSE", &a.LSE}} {
 			if !t.t.Given() {
 				continue
@@ -112,7 +117,17 @@ func (d *KVDecoder) serves(s *kvStep) bool {
 			return false
 		}
 	}
-	return true
+	return sameRuns(d.runs, s.cached.runs) && slices.Equal(d.banks, s.tokenBanks())
+}
+
+// tokenBanks are those that the new tokens lie in, if there are several.
+func (s *kvStep) tokenBanks() (at []int) {
+	if c := s.cache; c.page > 0 && c.count() > 1 {
+		for i := 1; i < len(s.entries); i += 2 {
+			at = append(at, c.bankOf(int(s.entries[i])))
+		}
+	}
+	return at
 }
 
 // roomFor is how long sequences may become that are n tokens long now.
@@ -134,6 +149,7 @@ func (d *KVDecoder) record(ctx context.Context, s *kvStep) error {
 		longest = max(longest, s.Parts[i].Len)
 		d.counts, d.places = append(d.counts, s.Parts[i].N), append(d.places, s.seqs[i].K0)
 	}
+	d.runs, d.banks = s.cached.runs, s.tokenBanks()
 	d.capacity = roomFor(longest, c.spec.Op.SeqK)
 	wide := *s
 	wide.recorded, wide.cached, wide.seqs = true, c.newCached(), slices.Clone(s.seqs)
@@ -148,6 +164,7 @@ func (d *KVDecoder) record(ctx context.Context, s *kvStep) error {
 		wide.cached.add(s.Parts[i].Pages, nil)
 	}
 	k, err := c.be.record(ctx, func(r *run) error {
+		r.note(d.note)
 		for layer := range d.layers {
 			call, err := locked(c, func() (*call, error) {
 				if err := c.spec.CheckStep(layer, s.Step.Tokens, &d.layers[layer]); err != nil {
@@ -160,11 +177,6 @@ func (d *KVDecoder) record(ctx context.Context, s *kvStep) error {
 			}
 			if err := r.call(call); err != nil {
 				return err
-			}
-		}
-		for i := range r.keep.works {
-			if n := int(r.keep.works[i].section.params.Sequences); n != 0 && n != len(s.seqs) {
-				return fmt.Errorf("dispatch: the tables of a step exceed what the device binds at once: %w", vkattn.ErrUnsupported)
 			}
 		}
 		return nil
@@ -184,14 +196,13 @@ func (d *KVDecoder) patch(s *kvStep) error {
 		if p := &w.section.params; p.Sequences == 0 { // an append
 			copy(words, s.entries)
 		} else {
-			for n := range s.seqs {
+			for n := range int(p.Sequences) {
 				at := words[int(p.SequenceList)+n*sequenceWords:][:sequenceWords]
-				copy(at, appendSequence(nil, &s.seqs[n], int(at[sequenceWords-1])))
+				i := at[0] // in the step: a section may begin with a later one
+				copy(at, appendSequence(nil, &s.seqs[i], int(at[sequenceWords-1])))
 				if d.cache.page > 0 {
-					table := words[int(p.PageList)+n*int(p.PageStride):][:p.PageStride]
-					for k, page := range s.Parts[n].Pages {
-						table[k] = uint32(page)
-					}
+					table := words[p.PageList+i*p.PageStride:][:p.PageStride]
+					d.cache.appendTable(table[:0], s.Parts[i].Pages)
 				}
 			}
 		}

@@ -54,7 +54,7 @@ func (c *KVCache) newStep(b *pages.Step) *kvStep {
 }
 
 func (c *KVCache) newCached() *cached {
-	return &cached{page: c.page, pages: c.spec.Pages, splitKeys: c.spec.SplitKeys, filler: c.filler}
+	return &cached{banks: c.banks, splitKeys: c.spec.SplitKeys, filler: c.filler}
 }
 
 // sequence is rows [first, first+n) of the step as the last of a sequence of so many tokens.
@@ -90,6 +90,9 @@ func (s *kvStep) Record(batch vkattn.Batch, layer int, args vkattn.CacheArgs) er
 		if err := c.spec.CheckStep(layer, s.Step.Tokens, &args); err != nil {
 			return nil, err
 		}
+		if err := s.fits(&args); err != nil {
+			return nil, err
+		}
 		return s.newCall(layer, args)
 	})
 	if err != nil {
@@ -119,8 +122,13 @@ func (s *kvStep) Run(ctx context.Context, layer int, args vkattn.CacheArgs) (vka
 func (s *kvStep) newCall(layer int, args vkattn.CacheArgs) (*call, error) {
 	d := &kvCall{step: s, layer: layer, args: args}
 	var err error
-	if args.Cascade && s.cascades() {
-		d.cascade, err = s.newCascade()
+	if args.Cascade && args.Q.Given() {
+		from, to, why := s.shared()
+		if why != "" {
+			d.note = "cascade not taken: " + why
+		} else if d.cascade, err = s.newCascade(from, to); err == nil {
+			d.note = d.cascade.note(s)
+		}
 	}
 	if err == nil {
 		d.choice, err = s.cache.planFor(s.Longest, s.Tree, wholePart)
@@ -144,11 +152,13 @@ type kvCall struct {
 	layer   int
 	args    vkattn.CacheArgs
 	cascade *cascade // nil: all keys at once
+	note    string   // for the report
 }
 
 // run appends, and attends what is there then.
 func (d *kvCall) run(r *run, c *call) error {
 	s := d.step
+	r.note(d.note)
 	q, err := s.enter(r, d.layer, &d.args)
 	if err != nil || !d.args.Q.Given() || s.Step.Tokens == 0 {
 		return err
@@ -162,7 +172,7 @@ func (d *kvCall) run(r *run, c *call) error {
 // attention is the call of the attention of a layer.
 func (s *kvStep) attention(layer int, q vkattn.Tensor, a *vkattn.Args, seqs []vkattn.Sequence, at *cached) *call {
 	l := &s.cache.layers[layer]
-	return &call{seqs: seqs, cached: at, args: vkattn.Args{Q: q, K: l.k, V: l.v, Out: a.Out, LSE: a.LSE, Slopes: a.Slopes, SinkLogits: a.SinkLogits, CuSeqQ: a.CuSeqQ}}
+	return &call{seqs: seqs, cached: at, args: vkattn.Args{Q: q, K: l.k, V: l.v, Out: a.Out, LSE: a.LSE, Slopes: a.Slopes, SinkLogits: a.SinkLogits, Bias: a.Bias, CuSeqQ: a.CuSeqQ}}
 }
 
 func (d *kvCall) work(c *call) vkattn.Work {

@@ -70,7 +70,7 @@ func (ch *choice) runLists(r *run, c *call, l *listed) error {
 		return err
 	}
 	for _, x := range l.Calls(s.args, c.seqs, ch.op.Causal) {
-		keys := &cached{page: 1, pages: x.Args.K.Shape[2]}
+		keys := &cached{banks: onePool(1, x.Args.K.Shape[2])}
 		for _, list := range x.Lists {
 			keys.add(list, nil)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
 	"github.com/vkattn/vkattn/vk"
@@ -36,6 +37,10 @@ func TestValidationRaces(t *testing.T) {
 		{"linear/subgroup", dispatch.Config{}, linearSample},
 		{"linear/plain", dispatch.Config{Disable: []string{"subgroup"}}, linearSample},
 		{"linear/chunk", dispatch.Config{Kernel: "linear_chunk"}, linearSample},
+		{"caches", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) {
+			specs := attntest.CacheSpecs()
+			cacheSample(t, b, []vkattn.CacheSpec{specs[1], specs[3]}, []int{30, 80, 1})
+		}},
 		{"rope", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) { attntest.RunRope(t, b, attntest.Options{RequireAll: true}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -118,14 +118,7 @@ func TestValidationGPU(t *testing.T) {
 	}
 	level := vk.ValidationCore | vk.ValidationGPU
 	storage := func(c *vk.Caps) { c.TexelFormats = nil } // the layer looks at storage buffers
-	tiles := map[string]dispatch.Tile{}
-	for _, path := range []string{"subgroup", "plain"} {
-		for _, d := range []string{"d32", "d64", "d96", "d128", "d192", "d192-128", "d256", "d384", "d576"} {
-			for _, rows := range []string{"", " rows1", " rows4", " rows8"} {
-				tiles[path+" "+d+rows] = dispatch.Tile{Lanes: 8, Rows: 1, Invocations: 8}
-			}
-		}
-	}
+	tiles := smallTiles()
 	for _, disable := range [][]string{nil, {"subgroup"}} {
 		o := attntest.Options{RequireAll: true}
 		if disable != nil {
@@ -158,6 +151,19 @@ func TestValidationGPU(t *testing.T) {
 		checkRows(t, op, &args, 5)
 		silent(name)
 	}
+}
+
+// smallTiles are those of a single row for each group of lanes, for all problems.
+func smallTiles() map[string]dispatch.Tile {
+	tiles := map[string]dispatch.Tile{}
+	for _, path := range []string{"subgroup", "plain"} {
+		for _, d := range []string{"d32", "d64", "d96", "d128", "d192", "d192-128", "d256", "d384", "d576"} {
+			for _, rows := range []string{"", " rows1", " rows4", " rows8"} {
+				tiles[path+" "+d+rows] = dispatch.Tile{Lanes: 8, Rows: 1, Invocations: 8}
+			}
+		}
+	}
+	return tiles
 }
 
 // device runs calls on device tensors, chained and by copies.

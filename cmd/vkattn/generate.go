@@ -147,7 +147,7 @@ func (a *app) generate(ctx context.Context, g *generateFlags, prompt string) err
 	if len(result.Tokens) > 1 {
 		fmt.Fprintln(a.out)
 	}
-	if result.Stats.Tokens > 0 {
+	if result.First > 0 {
 		a.note("%s", g.summary(backend.Info(), engine, &result))
 	}
 	return err

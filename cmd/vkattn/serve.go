@@ -229,6 +229,10 @@ func (a *app) serveOn(ctx context.Context, b *benchFlags, name string, spec vkat
 	}
 	bar := a.progress()
 	defer bar.clear()
+	bar.show("building kernels")
+	if err := layers.Warm(ctx); err != nil {
+		return nil, err
+	}
 	shown := time.Duration(0)
 	o.Show = func(now time.Duration, r *serve.Result) {
 		if now-shown < 100*time.Millisecond {

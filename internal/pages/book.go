@@ -17,13 +17,15 @@ const Hole = -1
 // Book is not safe for concurrent use.
 type Book struct {
 	page      int // tokens of one
+	bank      int // pages of a bank
 	sequences int // at most
 	longest   int // tokens of a sequence, at most
 	window    int // how far back a token sees, -1: everything
 	sinks     int // first tokens that every token sees
 
-	free []int32 // last in, first out
-	refs []int32 // by page
+	free [][]int32 // by bank; last in, first out
+	left int       // of all banks
+	refs []int32   // by page
 	seqs map[vkattn.CacheSeq]*Sequence
 	next vkattn.CacheSeq
 
@@ -44,16 +46,19 @@ type Copy struct {
 	Rows     int
 }
 
-// New makes the books of a valid spec.
-func New(spec vkattn.CacheSpec) *Book {
+// New makes the books of a valid spec, whose pages lie in banks of so many, 0: all in one. The pages of a sequence come from few banks.
+func New(spec vkattn.CacheSpec, bank int) *Book {
 	spec = spec.Canonical()
-	b := &Book{page: spec.PageTokens(), sequences: spec.Op.Batch, longest: spec.Op.SeqK, window: -1,
-		free: make([]int32, spec.Pages), refs: make([]int32, spec.Pages), seqs: map[vkattn.CacheSeq]*Sequence{}}
+	if bank == 0 {
+		bank = max(1, spec.Pages)
+	}
+	b := &Book{page: spec.PageTokens(), bank: bank, sequences: spec.Op.Batch, longest: spec.Op.SeqK, window: -1,
+		free: make([][]int32, max(1, ceilDiv(spec.Pages, bank))), left: spec.Pages, refs: make([]int32, spec.Pages), seqs: map[vkattn.CacheSeq]*Sequence{}}
 	if w := spec.Op.Window.Left; w.Set {
 		b.window, b.sinks = max(w.N, 0), spec.Op.SinkTokens
 	}
-	for i := range b.free {
-		b.free[i] = int32(spec.Pages - 1 - i)
+	for p := spec.Pages - 1; p >= 0; p-- {
+		b.free[p/bank] = append(b.free[p/bank], int32(p))
 	}
 	return b
 }
@@ -89,15 +94,38 @@ func (b *Book) drop(p int32) {
 		return
 	}
 	if b.refs[p]--; b.refs[p] == 0 {
-		b.free = append(b.free, p)
+		b.free[int(p)/b.bank] = append(b.free[int(p)/b.bank], p)
+		b.left++
 	}
 }
 
-func (b *Book) take() int32 {
-	p := b.free[len(b.free)-1]
-	b.free = b.free[:len(b.free)-1]
+// take is a free page: of the bank of another one, if that has any, else of the bank that has most.
+func (b *Book) take(near int32) int32 {
+	at := 0
+	if near != Hole {
+		at = int(near) / b.bank
+	}
+	if near == Hole || len(b.free[at]) == 0 {
+		for i := range b.free {
+			if len(b.free[i]) > len(b.free[at]) {
+				at = i
+			}
+		}
+	}
+	n := len(b.free[at]) - 1
+	p := b.free[at][n]
+	b.free[at] = b.free[at][:n]
+	b.left--
 	b.refs[p]++
 	return p
+}
+
+// end is the last page of a sequence, or Hole.
+func (q *Sequence) end() int32 {
+	if len(q.Pages) == 0 {
+		return Hole
+	}
+	return q.Pages[len(q.Pages)-1]
 }
 
 // Add starts an empty sequence.
@@ -195,8 +223,8 @@ func (b *Book) Keep(s vkattn.CacheSeq, from int, path []int) (copies []Copy, mov
 	}
 	if first < len(path) {
 		lo, hi := (from+first)/b.page, ceilDiv(from+len(path), b.page)
-		if n := b.shared(q, lo, hi, nil); n > len(b.free) {
-			return nil, nil, &vkattn.CacheFullError{What: "pages", Need: n, Have: len(b.free)}
+		if n := b.shared(q, lo, hi, nil); n > b.left {
+			return nil, nil, &vkattn.CacheFullError{What: "pages", Need: n, Have: b.left}
 		}
 		source := make([]int32, len(path)) // before shared pages are left behind: those still hold the tokens
 		for i := first; i < len(path); i++ {
@@ -238,7 +266,7 @@ func (b *Book) own(q *Sequence, lo, hi, end int) (copies []Copy) {
 		if p == Hole || b.refs[p] == 1 {
 			continue
 		}
-		to := b.take()
+		to := b.take(p)
 		b.drop(p)
 		q.Pages[i] = to
 		if rows := min(b.page, end-i*b.page); rows > 0 {
@@ -299,8 +327,8 @@ func (b *Book) Grow(s []vkattn.CacheSeq, n []int) ([]Copy, error) {
 		}
 		need += ceilDiv(q.Len+n[i], b.page) - len(q.Pages) + b.shared(q, q.Len/b.page, len(q.Pages), left)
 	}
-	if need > len(b.free) {
-		return nil, &vkattn.CacheFullError{What: "pages", Need: need, Have: len(b.free)}
+	if need > b.left {
+		return nil, &vkattn.CacheFullError{What: "pages", Need: need, Have: b.left}
 	}
 	var copies []Copy
 	for i, name := range s {
@@ -308,7 +336,7 @@ func (b *Book) Grow(s []vkattn.CacheSeq, n []int) ([]Copy, error) {
 		copies = append(copies, b.own(q, q.Len/b.page, len(q.Pages), q.Len)...)
 		q.Len += n[i]
 		for len(q.Pages) < ceilDiv(q.Len, b.page) {
-			q.Pages = append(q.Pages, b.take())
+			q.Pages = append(q.Pages, b.take(q.end()))
 		}
 		q.Version++
 	}
@@ -325,7 +353,7 @@ func (b *Book) holds(q *Sequence, s vkattn.CacheSeq, n int) error {
 
 // Stats is how full the pages are; Bytes is the backend's to fill in.
 func (b *Book) Stats() vkattn.CacheStats {
-	st := vkattn.CacheStats{Sequences: len(b.seqs), Pages: len(b.refs), Used: len(b.refs) - len(b.free), Copied: b.copied, Evicted: b.evicted}
+	st := vkattn.CacheStats{Sequences: len(b.seqs), Pages: len(b.refs), Used: len(b.refs) - b.left, Copied: b.copied, Evicted: b.evicted}
 	room := make([]int, len(b.refs)) // tokens in a page, of whoever has most there
 	for _, q := range b.seqs {
 		for i, p := range q.Pages {

@@ -15,7 +15,7 @@ type Step struct {
 	Tokens   int    // new ones, of all sequences
 	Longest  int    // of a sequence
 	Tree     bool   // a sequence has a tree
-	Common   int    // tokens in pages that all sequences share, from the start
+	Common   int    // tokens in pages that all sequences share, from the start; some may have been evicted by some
 	versions []uint64
 }
 
@@ -143,7 +143,8 @@ func (b *Book) Current(s *Step) error {
 	return nil
 }
 
-// common is how many tokens from the start lie in pages that all sequences of a step share: whole pages, and old tokens.
+// common is how many tokens from the start lie in pages that all sequences of a step share: whole pages, and old tokens. What one of
+// them has evicted none of its new tokens can see.
 func (b *Book) common(s *Step) int {
 	n := 0
 	for i := range s.Parts {
@@ -154,7 +155,7 @@ func (b *Book) common(s *Step) int {
 		}
 		n = min(n, old)
 		for k := range n {
-			if p.Pages[k] != s.Parts[0].Pages[k] || p.Pages[k] == Hole {
+			if a, b := p.Pages[k], s.Parts[0].Pages[k]; a != b && a != Hole && b != Hole {
 				n = k
 				break
 			}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -88,6 +89,23 @@ func (l *Layers) Check() Check { return l.check }
 
 // Report is that of the last step.
 func (l *Layers) Report() vkattn.Report { return l.report }
+
+// Warm runs steps of all sizes and forgets them, so that no sequence of the load waits for a kernel to be compiled.
+func (l *Layers) Warm(ctx context.Context) error {
+	every := l.every
+	l.every = 0
+	defer func() { l.every, l.steps = every, 0 }()
+	most := min(l.spec.Op.SeqQ, l.spec.Op.TotalQ)
+	for n := 1; ; n = min(2*n, most) {
+		s, err := l.cache.Add()
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(l.Step(ctx, []vkattn.CacheTokens{{Seq: s, N: n}}), l.cache.Remove(s)); err != nil || n == most {
+			return err
+		}
+	}
+}
 
 // Step computes all layers in one batch, from host memory and back to it, and gives back pages that a window has left behind.
 func (l *Layers) Step(ctx context.Context, tokens []vkattn.CacheTokens) error {

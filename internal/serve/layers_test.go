@@ -36,6 +36,12 @@ func TestLayers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		if err := l.Warm(t.Context()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if st := l.Cache().Stats(); st.Used != 0 {
+			t.Errorf("%s: a warm cache is not empty: %+v", name, st)
+		}
 		o := small
 		o.Steps = 150
 		r, err := Run(t.Context(), l, o)

@@ -318,7 +318,9 @@ func (s *server) sum() {
 	r.FirstToken, r.NextToken, r.Whole, r.Step = s.first.Latency(), s.next.Latency(), s.whole.Latency(), s.step.Latency()
 	r.Cache, r.Batch = s.cache.Stats(), s.batch.Mean
 	if n := len(r.Memory); n > 1 {
-		r.Grown = grown(r.Memory[0], r.Memory[n-1])
+		from := r.Memory[0]
+		from.Resident = r.Memory[(n-1)/2].Resident // llvmpipe takes 10 to 25 MiB in the first minute, and no more then
+		r.Grown = grown(from, r.Memory[n-1])
 	}
 }
 
