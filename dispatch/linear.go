@@ -51,6 +51,9 @@ func (ch *linearChoice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	if ch.featured() {
 		e.ScratchBytes += min(2*maxFeatureScratch, 4*int64(op.Batch)*int64(op.FeatureDim())*(int64(op.HeadsQ)*int64(op.SeqQ)+int64(op.HeadsK)*int64(op.SeqK)))
 	}
+	if op.Norm == vkattn.NormSRMS && op.TypeOut != vkattn.Float32 {
+		e.ScratchBytes += 4 * int64(op.Batch) * int64(op.Heads()) * int64(op.SeqQ) * int64(op.ValueDim)
+	}
 	return e
 }
 
@@ -62,10 +65,11 @@ func (ch *linearChoice) pipelineKeys() []pipelineKey {
 	for _, s := range []struct {
 		need bool
 		name string
-	}{{ch.featured(), "linear_features"}, {ch.op.Map == vkattn.MapFavor, "linear_favor"}, {ch.op.Norm == vkattn.NormSRMS, "linear_srms"},
-		{ch.key.Norm != 0, "linear_entry"}} {
+		typ  vkattn.Type
+	}{{ch.featured(), linearFeatures, ch.op.TypeQ}, {ch.featured() && ch.op.TypeK != ch.op.TypeQ, linearFeatures, ch.op.TypeK}, {ch.op.Map == vkattn.MapFavor, "linear_favor", 0},
+		{ch.op.Norm == vkattn.NormSRMS, linearSRMS, ch.op.TypeOut}, {ch.key.Norm != 0, "linear_entry", 0}} {
 		if s.need {
-			keys = append(keys, linearSimpleKey{s.name, linearLanes})
+			keys = append(keys, linearSimpleKey{s.name, linearLanes, s.typ})
 		}
 	}
 	return keys
@@ -78,7 +82,8 @@ const (
 	linearMainAt     = 0
 	linearQueriesAt  = 256
 	linearKeysAt     = 512
-	linearTableAt    = 768
+	linearNormAt     = 768
+	linearTableAt    = 1024
 )
 
 // linearCall is one call on the device.
@@ -91,6 +96,8 @@ type linearCall struct {
 
 	q, k, v, out, decay, beta, projection view
 	state                                 view // where states are carried and left
+	normed                                view // where outputs go from out, with NormSRMS
+	queryHeads                            int  // of q
 	stateRows, featureRow, keyHeads       int
 
 	work              *vk.Buffer // params, the table of sequences, and z at the start of a dispatch
@@ -115,16 +122,18 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	limits := &r.be.caps.Limits
 	c := &linearCall{r: r, ch: ch, op: op, args: &call.args, seqs: call.seqs, key: ch.key,
 		limit: int64(min(limits.MaxStorageBufferRange, 1<<62)), align: max(16, int64(limits.MinStorageBufferOffsetAlignment)),
-		stateRows: op.StateShape(1)[2], featureRow: ceilDiv(op.FeatureDim(), 4) * 4, keyHeads: op.HeadsK}
+		stateRows: op.StateShape(1)[2], featureRow: ceilDiv(op.FeatureDim(), 4) * 4, queryHeads: op.HeadsQ, keyHeads: op.HeadsK}
 	if op.Map == vkattn.MapFavor {
 		c.keyHeads = op.States() // each state has a maximum of its own
 	}
 	if ch.chunk.Chunk == 0 && call.rowsOf(4) < 4 {
-		c.key = c.key.scalar()
+		c.key = c.key.scalar(ch.types())
 	}
 	c.texelLimit = c.limit
 	if c.key.texels() {
-		c.texelLimit = min(c.limit, 16*int64(limits.MaxTexelBufferElements))
+		t := ch.types()
+		texel := min(texelFormat(linearTexels, t.Q).Bytes(), texelFormat(linearTexels, t.K).Bytes(), texelFormat(linearTexels, t.V).Bytes())
+		c.texelLimit = min(c.limit, int64(texel)*int64(limits.MaxTexelBufferElements))
 		c.align = max(c.align, int64(limits.MinTexelBufferOffsetAlignment))
 	}
 	homes, err := c.stage(call)
@@ -139,7 +148,7 @@ func (ch *linearChoice) run(r *run, call *call) error {
 		return err
 	}
 	if ch.key.Norm != 0 {
-		if c.entry, err = r.be.pipeline(linearSimpleKey{"linear_entry", linearLanes}); err != nil {
+		if c.entry, err = r.be.pipeline(linearSimpleKey{"linear_entry", linearLanes, 0}); err != nil {
 			return err
 		}
 	}
@@ -179,7 +188,9 @@ func (c *linearCall) group(bytes int64) error {
 		err = c.full()
 	}
 	if err == nil && c.op.Norm == vkattn.NormSRMS {
-		err = c.srms()
+		norm := *c
+		norm.q, norm.queryHeads, norm.out = c.out, c.op.Heads(), c.normed
+		err = norm.srms()
 	}
 	return err
 }

@@ -40,6 +40,8 @@ func fitsLinear(p *planner, c *vk.Caps, ch *linearChoice) error {
 		return fmt.Errorf("%d columns in %d lanes of %d", k.Columns, k.Lanes, k.Invocations)
 	case ch.reads > 1 && ch.reads < int(k.Reads) || !pow2(k.Reads) || k.Reads > 4:
 		return fmt.Errorf("%d reads of %d", k.Reads, ch.reads)
+	case k.Types != ch.types() && !k.texels():
+		return fmt.Errorf("specialised on %v", k.Types)
 	case k.Delta != (ch.op.Rule == vkattn.RuleDelta) || k.Channel != (ch.op.Decay == vkattn.DecayChannel):
 		return errors.New("another rule or decay")
 	}
@@ -68,6 +70,9 @@ func TestLinearPlansFit(t *testing.T) {
 			Rule: vkattn.UpdateRule(rng.IntN(2)), Decay: vkattn.Decay(rng.IntN(4)), Norm: vkattn.Norm(rng.IntN(4)), StateIn: rng.IntN(2) == 0, StateOut: rng.IntN(2) == 0}
 		if rng.IntN(2) == 0 {
 			op.HeadDim, op.Features = pick(rng, 32, 64, 128, 256), rng.IntN(300)
+		}
+		for _, t := range []*vkattn.Type{&op.TypeQ, &op.TypeK, &op.TypeV, &op.TypeOut} {
+			*t = pick(rng, vkattn.Float32, vkattn.Float16, vkattn.BFloat16)
 		}
 		if op.Validate() != nil {
 			continue
@@ -111,6 +116,17 @@ func TestLinearPlansForRecordedDevices(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLinearTypesRefused: what is not there has a reason.
+func TestLinearTypesRefused(t *testing.T) {
+	c := h100(t)
+	op := vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 8, HeadDim: 64, TypeV: vkattn.F8E4M3}
+	_, err := testPlanner(t).forOp(&c, op, "", nil)
+	var u *vkattn.UnsupportedError
+	if !errors.As(err, &u) || len(u.Reasons) != 1 || u.Reasons[0].Reason != "v is f8_e4m3, the kernels read and write f32, f16 and bf16" {
+		t.Error(err)
 	}
 }
 

@@ -33,6 +33,10 @@ layout(constant_id = 6) const bool EXPONENTIAL = false; // the feature map needs
 layout(constant_id = 7) const uint SPAN = 16;           // a multiple of CHUNK/4
 layout(constant_id = 8) const bool CHANNEL = false;     // a log decay for each feature
 layout(constant_id = 9) const uint SLICE = 16;
+layout(constant_id = 10) const uint TYPE_Q = 0u;        // of what is read and written here: 32 or 16 bits
+layout(constant_id = 11) const uint TYPE_K = 0u;
+layout(constant_id = 12) const uint TYPE_V = 0u;
+layout(constant_id = 13) const uint TYPE_OUT = 0u;
 
 const uint BLOCK = 16u;
 const uint BLOCKS = CHUNK / BLOCK;
@@ -41,6 +45,7 @@ const uint TILES = SPAN / QUADS;    // of 4 tokens and a column that an invocati
 const uint FEATURES = CHANNEL ? SLICE * QUADS : 1u;
 
 #include "lib/linear.glsl"
+#define TYPES 1
 #include "lib/access.glsl"
 
 layout(std430, set = 0, binding = 5) buffer State { float state[]; };
@@ -95,7 +100,7 @@ void load_keys(uint f) {
     for (uint x = me; x < SLICE * CHUNK; x += gl_WorkGroupSize.x) {
         uint a = x / SLICE, i = x % SLICE;
         bool there = a < length && f + i < size;
-        keys4[i * QUADS + a / 4u][a % 4u] = there ? feature_of(k_data[k_at + a * k_row + f + i]) : 0.0;
+        keys4[i * QUADS + a / 4u][a % 4u] = there ? feature_of(load_k1(k_at + a * k_row + f + i)) : 0.0;
         if (CHANNEL) {
             sums4[i * QUADS + a / 4u][a % 4u] = there ? forgets(decay_data[decay_at + a * decay_row + f + i]) : 0.0;
         }
@@ -138,7 +143,7 @@ void load_rows(bool queries, uint row, uint f) {
         uint a = x / SLICE, i = x % SLICE;
         float r = 0.0;
         if (queries) {
-            r = a < length && f + i < size ? feature_of(q_data[row + a * q_row + f + i]) : 0.0;
+            r = a < length && f + i < size ? feature_of(load_q1(row + a * q_row + f + i)) : 0.0;
         } else {
             r = keys4[i * QUADS + a / 4u][a % 4u];
         }
@@ -368,7 +373,7 @@ void main() {
             bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
             [[unroll]] for (uint r = 0u; r < 4u; r++) {
                 uint a = 4u * quad + r;
-                update[t][r] = a < length ? (is_z ? 1.0 : v_data[v_at + (uint(t0) + a) * v_row + column]) : 0.0;
+                update[t][r] = a < length ? (is_z ? 1.0 : load_v1(v_at + (uint(t0) + a) * v_row + column)) : 0.0;
             }
         }
         if (DELTA) {
@@ -428,7 +433,7 @@ void main() {
                                 float sum = logs[4u * quad + a];
                                 y = sum == 0.0 ? 0.0 : y / sum;
                             }
-                            out_data[out_at + h * out_head + (uint(t0) + 4u * quad + a) * out_row + first_column + c] = y;
+                            store_out1(out_at + h * out_head + (uint(t0) + 4u * quad + a) * out_row + first_column + c, y);
                         }
                     }
                 }
