@@ -29,7 +29,7 @@ type Config struct {
 	// comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" or "standard" (the unfused baseline) for
-	// attention; "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
+	// attention; "linear_recurrent" or "linear_chunk" for linear attention, the latter on matrix units where it can. Ops of the other kind are planned as with "".
 	Kernel string
 	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
 	Splits int
@@ -71,7 +71,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, matrixRegisters, "texels", linearChunk, ropeVariant, mergeVariant, appendVariant)
+	return append(names, matrixRegisters, "texels", linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
 }
 
 // checkNames refuses a kernel that there is not.

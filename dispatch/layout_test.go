@@ -65,6 +65,15 @@ func TestShaderInterfaces(t *testing.T) {
 		"SPAN": 7, "CHANNEL": 8, "SLICE": 9, "TYPE_Q": 10, "TYPE_K": 11, "TYPE_V": 12, "TYPE_OUT": 13}); err != nil {
 		t.Errorf("%s: %v", linearChunk, err)
 	}
+	for _, name := range []string{linearChunkMatrix, linearChunkMatrix + "_bf16"} {
+		if m, err = shaders.Load(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6,
+			"SPAN": 7, "SLICE": 9, "TYPE_Q": 10, "TYPE_K": 11, "TYPE_V": 12, "TYPE_OUT": 13, "SUBGROUP": 14, "M": 15, "N": 16}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if m, err = shaders.Load(ropeVariant); err != nil {
 		t.Fatal(err)
 	}

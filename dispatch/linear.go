@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
@@ -16,7 +17,11 @@ func (ch *linearChoice) summary() summary {
 
 func (ch *linearChoice) tile() string {
 	if k := ch.chunk; k.Chunk > 0 {
-		return fmt.Sprintf("%d columns of a state, chunks of %d tokens, %d invocations", k.span(), k.Chunk, k.Invocations)
+		tile := fmt.Sprintf("%d columns of a state, chunks of %d tokens, %d invocations", k.span(), k.Chunk, k.Invocations)
+		if k.matrix() {
+			tile += fmt.Sprintf(", matrices of %dx%dx%d", k.M, k.N, k.N)
+		}
+		return tile
 	}
 	k := ch.key
 	return fmt.Sprintf("%d columns of a state, %d per %d lanes, %d invocations", k.span(), k.Columns, k.Lanes, k.Invocations)
@@ -37,7 +42,7 @@ func (ch *linearChoice) work(c *call) vkattn.Work { return ch.op.Work(&c.args, c
 func (ch *linearChoice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	op := &ch.op
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: ch.path, Kernel: ch.key.Variant, Tile: ch.tile(),
-		Splits: 1, SharedBytes: ch.shared, Notes: ch.notes, NotTaken: ch.refused}
+		Splits: 1, SharedBytes: ch.shared, Notes: ch.notes, NotTaken: slices.Concat(ch.refused, ch.notFor)}
 	shape := op.StateShape(op.Batch)
 	state := 4 * int64(shape[0]) * int64(shape[1]) * int64(shape[2]) * int64(shape[3])
 	e.Splits = ch.parts(caps, cfg, op.Batch, op.SeqK)
@@ -142,7 +147,7 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	}
 	var key pipelineKey = c.key
 	if ch.chunk.Chunk > 0 {
-		key = ch.chunk
+		key = ch.chunk.loaded(call.rowsOf(4))
 	}
 	if c.pipeline, err = r.be.pipeline(key); err != nil {
 		return err

@@ -80,38 +80,6 @@ func (k linearSimpleKey) pipelineSpec() vk.PipelineSpec {
 	return spec
 }
 
-// chunkKey is everything that a pipeline of the chunked form is specialised on.
-type chunkKey struct {
-	Invocations, Chunk, Padded uint32
-	Delta                      bool
-	Norm                       uint32
-	Exponential                bool
-	Span                       uint32 // columns of a state, with z
-	Channel                    bool
-	Slice                      uint32 // features at once
-	Types                      types
-}
-
-// spec is the table of specialization ids of linear_chunk.comp; a test compares it with the SPIR-V.
-func (k chunkKey) spec() []vk.SpecConstant {
-	return []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Chunk}, {ID: 2, Value: k.Padded}, {ID: 3, Value: 0},
-		{ID: 4, Value: b2u(k.Delta)}, {ID: 5, Value: k.Norm}, {ID: 6, Value: b2u(k.Exponential)}, {ID: 7, Value: k.Span},
-		{ID: 8, Value: b2u(k.Channel)}, {ID: 9, Value: k.Slice},
-		{ID: 10, Value: uint32(k.Types.Q)}, {ID: 11, Value: uint32(k.Types.K)}, {ID: 12, Value: uint32(k.Types.V)}, {ID: 13, Value: uint32(k.Types.Out)}}
-}
-
-func (k chunkKey) pipelineSpec() vk.PipelineSpec {
-	return vk.PipelineSpec{Name: linearChunk, Spec: k.spec(), PushBytes: linearPushBytes}
-}
-
-// span is the number of value columns of one workgroup.
-func (k chunkKey) span() int {
-	if k.Norm != 0 {
-		return int(k.Span) - 1
-	}
-	return int(k.Span)
-}
-
 const (
 	linearRecurrent, linearChunk = "linear_recurrent", "linear_chunk"
 	linearFeatures, linearSRMS   = "linear_features", "linear_srms"
@@ -129,6 +97,7 @@ type linearChoice struct {
 	reads   int      // heads of the output that read one state
 	chunk   chunkKey // of the chunked form; Chunk is 0 where tokens go one by one
 	refused []vkattn.Refusal
+	notFor  []vkattn.Refusal // as of a choice
 	notes   []string
 }
 
@@ -200,15 +169,9 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
 	}
 	if kernel == linearChunk {
-		if why, off := disabled[linearChunk]; off {
-			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
+		if !p.chooseChunk(caps, c, disabled) {
+			return nil, refuse(slices.Concat(c.refused, c.notFor)...)
 		}
-		key, shared, why := p.fitChunk(caps, c)
-		if why != "" {
-			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
-		}
-		c.path, c.chunk, c.shared = "plain", key, shared
-		c.key = linearKey{Variant: linearChunk, Norm: key.Norm, Invocations: key.Invocations, Lanes: 1, Columns: 1}
 		c.notes = append(c.notes, "chunks of tokens, as asked for")
 		return c, nil
 	}
@@ -305,41 +268,4 @@ func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string
 			return key, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
 		}
 	}
-}
-
-// fitChunk sizes the chunked kernel for a device, or says why it cannot.
-func (p *planner) fitChunk(caps *vk.Caps, c *linearChoice) (key chunkKey, shared int, why string) {
-	op := &c.op
-	switch {
-	case !op.Causal:
-		return key, 0, "a call that is not causal has no order to cut to chunks"
-	case op.Norm == vkattn.NormLiteral:
-		return key, 0, "norm literal divides the state anew for each token"
-	}
-	key = chunkKey{Delta: op.Rule == vkattn.RuleDelta, Channel: op.Decay == vkattn.DecayChannel, Slice: 16, Exponential: c.mapping() == 2, Types: c.types()}
-	if op.Norm == vkattn.NormSum {
-		key.Norm = uint32(op.Norm)
-	}
-	if key.Channel {
-		key.Slice = 8
-	}
-	key.Padded = uint32(ceilDiv(op.FeatureDim(), 16) * 16)
-	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
-	// Long chunks need more memory, and have fewer and larger products.
-	for _, key.Chunk = range []uint32{64, 32, 16} {
-		key.Invocations, key.Span = key.Chunk*key.Chunk/16, 16
-		if key.Invocations > limit {
-			why = fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
-			continue
-		}
-		var err error
-		if shared, err = p.modules[linearChunk].Info.SharedBytes(specMap(key.spec())); err != nil {
-			return key, 0, err.Error()
-		}
-		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
-			return key, shared, ""
-		}
-		why = fmt.Sprintf("needs %d bytes of shared memory for %d features, the device has %d", shared, op.FeatureDim(), caps.Limits.MaxComputeSharedMemorySize)
-	}
-	return key, 0, why
 }

@@ -35,6 +35,12 @@ func TestValidationRaces(t *testing.T) {
 		{"linear/subgroup", dispatch.Config{}, linearSample},
 		{"linear/plain", dispatch.Config{Disable: []string{"subgroup"}}, linearSample},
 		{"linear/chunk", dispatch.Config{Kernel: "linear_chunk"}, linearSample},
+		{"linear/types", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunLinear(t, b, attntest.Options{Filter: linearFewTypes})
+		}},
+		{"linear/matrix", dispatch.Config{Kernel: "linear_chunk", Disable: []string{"linear_chunk"}}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunLinear(t, b, attntest.Options{Filter: linearFewTypes})
+		}},
 		{"rope", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) { attntest.RunRope(t, b, attntest.Options{RequireAll: true}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

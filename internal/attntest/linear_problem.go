@@ -20,6 +20,7 @@ type linearSpec struct {
 	strength float64 // log decays lie between -strength and 0; below 0: all of them are this
 	keys     keyKind
 	beta     float64 // 0: between 0 and 1
+	large    float64 // what q, k and v are multiplied by; 0: 1
 	layouts  map[string]layout
 }
 
@@ -81,11 +82,14 @@ func (s *linearSpec) build(name string, seed uint64) (*LinearProblem, error) {
 	if c.Map == vkattn.MapFavor || c.Map == vkattn.MapExp {
 		spread = 0.5 // beyond, all weight is on single keys
 	}
+	if s.large != 0 {
+		spread = s.large
+	}
 	normal := func() float64 { return spread * rng.NormFloat64() }
 	in("Q", &a.Q, [4]int{batch, c.HeadsQ, tq, c.HeadDim}, normal)
 	in("K", &a.K, [4]int{batch, c.HeadsK, tk, c.HeadDim}, normal)
 	s.shapeKeys(rng, a.K, p.inputs[1])
-	in("V", &a.V, [4]int{batch, c.HeadsV, tk, c.ValueDim}, rng.NormFloat64)
+	in("V", &a.V, [4]int{batch, c.HeadsV, tk, c.ValueDim}, func() float64 { return max(s.large, 1) * rng.NormFloat64() })
 	if c.Features > 0 {
 		in("Projection", &a.Projection, [4]int{1, 1, c.Features, c.HeadDim}, rng.NormFloat64)
 	}

@@ -39,6 +39,9 @@ func linearTypeCases() []LinearCase {
 		{"packed", []linearMod{inSequences(3, 17, 0, 65, 1), rule(vkattn.RuleAdd, vkattn.DecayToken)}},
 		{"strided", []linearMod{placed(map[string]layout{"Q": odd, "K": odd, "V": odd, "Out": odd}), rule(vkattn.RuleAdd, vkattn.DecayToken)}},
 		{"forgets", []linearMod{tokens(130), rule(vkattn.RuleAdd, vkattn.DecayToken), decaying(5)}},
+		{"large", []linearMod{tokens(130), rule(vkattn.RuleAdd, vkattn.DecayToken), func(s *linearSpec, _ *LinearCase) {
+			s.large, s.op.Scale = 256, vkattn.Num(1e-7) // scores and states are beyond float16
+		}}},
 		{"elu-sum", []linearMod{tokens(100), mapped(vkattn.MapELU, vkattn.NormSum, 0), rule(vkattn.RuleAdd, vkattn.DecayToken)}},
 		{"relu-sum", []linearMod{tokens(100), mapped(vkattn.MapReLU, vkattn.NormSum, 0)}},
 		{"silu-srms", []linearMod{mapped(vkattn.MapSiLU, vkattn.NormSRMS, 0), rule(vkattn.RuleAdd, vkattn.DecayHead)}},
