@@ -77,7 +77,7 @@ func TestShaderInterfaces(t *testing.T) {
 	if m, err = shaders.Load(ropeVariant); err != nil {
 		t.Fatal(err)
 	}
-	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "VECTOR": 1, "IN_PLACE": 2}); err != nil {
+	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "VECTOR": 1, "IN_PLACE": 2, "TYPE_Q": 3, "TYPE_OUT": 4}); err != nil {
 		t.Errorf("%s: %v", ropeVariant, err)
 	}
 	if m, err = shaders.Load(appendVariant); err != nil {

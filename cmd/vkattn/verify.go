@@ -204,7 +204,7 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 		for _, c := range attntest.LinearCases() {
 			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })
 		}
-		for n, c := range attntest.RopeCases() {
+		for n, c := range append(attntest.RopeCases(), attntest.RopeTypeCases()...) {
 			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyRopeCase(ctx, b, c, o) })
 		}
 		for n, c := range attntest.SparseCases() {
