@@ -31,7 +31,7 @@ type Config struct {
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" (without integer dot products), "flash_dot" (with
 	// them wherever keys are q8_0 or q4_0, accelerated or not) or "standard" (the unfused baseline) for attention;
-	// "linear_recurrent" or "linear_chunk" for linear attention. Ops of the other kind are planned as with "".
+	// "linear_recurrent" or "linear_chunk" for linear attention, the latter on matrix units where it can. Ops of the other kind are planned as with "".
 	Kernel string
 	// Splits forces the number of parts that the keys are split into; 0 lets the planner choose.
 	Splits int
@@ -75,7 +75,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, matrixRegisters, "texels", integerDot, linearChunk, ropeVariant, mergeVariant, appendVariant)
+	return append(names, matrixRegisters, "texels", integerDot, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
 }
 
 // checkNames refuses a kernel that there is not.

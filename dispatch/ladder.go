@@ -46,16 +46,22 @@ func (s Step) Serves() bool { return s.State == StepPassed }
 
 // ladderOps are the kinds of work that ladders are shown for.
 var ladderOps = []struct {
-	name string
-	op   vkattn.Op
+	name   string
+	op     vkattn.Op
+	kernel string // of Config.Kernel, "": any
 }{
-	{"attention, float32", ladderAttention(vkattn.Float32, vkattn.Float32)},
-	{"attention, float16", ladderAttention(vkattn.Float16, vkattn.Float16)},
-	{"attention, bfloat16", ladderAttention(vkattn.BFloat16, vkattn.BFloat16)},
-	{"attention, float16 with keys and values q8_0", ladderAttention(vkattn.Float16, vkattn.Q8_0)},
-	{"decode, float16 over keys and values q8_0", ladderDecode},
-	{"linear attention, float32", vkattn.Linear{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 512, HeadDim: 64, Causal: true}},
-	{"rotary embedding, float32", vkattn.Rope{Batch: 1, Heads: 8, Seq: 512, HeadDim: 64}},
+	{"attention, float32", ladderAttention(vkattn.Float32, vkattn.Float32), ""},
+	{"attention, float16", ladderAttention(vkattn.Float16, vkattn.Float16), ""},
+	{"attention, bfloat16", ladderAttention(vkattn.BFloat16, vkattn.BFloat16), ""},
+	{"attention, float16 with keys and values q8_0", ladderAttention(vkattn.Float16, vkattn.Q8_0), ""},
+	{"decode, float16 over keys and values q8_0", ladderDecode, ""},
+	{"linear attention, float32", ladderLinear(vkattn.Float32), ""},
+	{"linear attention in chunks, float16", ladderLinear(vkattn.Float16), linearChunk},
+	{"rotary embedding, float32", vkattn.Rope{Batch: 1, Heads: 8, Seq: 512, HeadDim: 64}, ""},
+}
+
+func ladderLinear(t vkattn.Type) vkattn.Linear {
+	return vkattn.Linear{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 512, HeadDim: 64, Causal: true, TypeQ: t, TypeK: t, TypeV: t, TypeOut: t}
 }
 
 func ladderAttention(t, kv vkattn.Type) vkattn.Attention {
@@ -78,7 +84,7 @@ func (b *Backend) Ladders(ctx context.Context, before func(Step) bool) ([]Ladder
 	var all []Ladder
 	for _, w := range ladderOps {
 		l := Ladder{Name: w.name, Op: w.op.String()}
-		decisions, refused, err := b.planner.walk(&b.caps, w.op, b.disabled)
+		decisions, refused, err := b.planner.walk(&b.caps, w.op, w.kernel, b.disabled)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +106,7 @@ const walkedBy = "seen"
 
 // walk goes down the planner's ladder for op: the decisions from the best down, and the kernels refused before each of
 // them and after the last.
-func (p *planner) walk(caps *vk.Caps, op vkattn.Op, disabled map[string]string) (decisions []decision, refused [][]Step, err error) {
+func (p *planner) walk(caps *vk.Caps, op vkattn.Op, kernel string, disabled map[string]string) (decisions []decision, refused [][]Step, err error) {
 	off := map[string]string{}
 	maps.Copy(off, disabled)
 	seen := map[vkattn.Refusal]bool{}
@@ -115,7 +121,7 @@ func (p *planner) walk(caps *vk.Caps, op vkattn.Op, disabled map[string]string) 
 		refused = append(refused, steps)
 	}
 	for {
-		d, err := p.forOp(caps, op, "", off)
+		d, err := p.forOp(caps, op, kernel, off)
 		var none *vkattn.UnsupportedError
 		if errors.As(err, &none) {
 			note(none.Reasons)

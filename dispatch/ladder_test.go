@@ -26,7 +26,7 @@ func TestWalk(t *testing.T) {
 	c.Limits.MaxPerStageStorageBuffers = 64
 	kernels := func(op vkattn.Op, off map[string]string) string {
 		t.Helper()
-		decisions, refused, err := p.walk(&c, op, off)
+		decisions, refused, err := p.walk(&c, op, "", off)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,19 +55,29 @@ func TestShaderInterfaces(t *testing.T) {
 	}
 	want := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "VALUE4": 4, "VECTOR": 5, "EXTRAS": 6, "WHOLE": 7, "PAGED": 8,
 		"TYPE_Q": 9, "TYPE_K": 10, "TYPE_V": 11, "TYPE_OUT": 12, "DESCALE": 13}
-	linear := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "READS": 4, "VECTOR": 5, "DELTA": 6, "CHANNEL": 7, "NORM": 8, "MAPPING": 9, "WHOLE": 10}
+	linear := map[string]uint32{"local_size_x": 0, "LANES": 1, "ROWS": 2, "DIM4": 3, "READS": 4, "VECTOR": 5, "DELTA": 6, "CHANNEL": 7, "NORM": 8, "MAPPING": 9, "WHOLE": 10,
+		"TYPE_Q": 11, "TYPE_K": 12, "TYPE_V": 13, "TYPE_OUT": 14}
 	m, err := shaders.Load(linearChunk)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6,
-		"SPAN": 7, "CHANNEL": 8, "SLICE": 9}); err != nil {
+		"SPAN": 7, "CHANNEL": 8, "SLICE": 9, "TYPE_Q": 10, "TYPE_K": 11, "TYPE_V": 12, "TYPE_OUT": 13}); err != nil {
 		t.Errorf("%s: %v", linearChunk, err)
+	}
+	for _, name := range []string{linearChunkMatrix, linearChunkMatrix + "_bf16"} {
+		if m, err = shaders.Load(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "CHUNK": 1, "PADDED": 2, "VECTOR": 3, "DELTA": 4, "NORM": 5, "EXPONENTIAL": 6,
+			"SPAN": 7, "SLICE": 9, "TYPE_Q": 10, "TYPE_K": 11, "TYPE_V": 12, "TYPE_OUT": 13, "SUBGROUP": 14, "M": 15, "N": 16}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if m, err = shaders.Load(ropeVariant); err != nil {
 		t.Fatal(err)
 	}
-	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "VECTOR": 1, "IN_PLACE": 2}); err != nil {
+	if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "VECTOR": 1, "IN_PLACE": 2, "TYPE_Q": 3, "TYPE_OUT": 4}); err != nil {
 		t.Errorf("%s: %v", ropeVariant, err)
 	}
 	if m, err = shaders.Load(appendVariant); err != nil {

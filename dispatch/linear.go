@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/vk"
@@ -16,7 +17,11 @@ func (ch *linearChoice) summary() summary {
 
 func (ch *linearChoice) tile() string {
 	if k := ch.chunk; k.Chunk > 0 {
-		return fmt.Sprintf("%d columns of a state, chunks of %d tokens, %d invocations", k.span(), k.Chunk, k.Invocations)
+		tile := fmt.Sprintf("%d columns of a state, chunks of %d tokens, %d invocations", k.span(), k.Chunk, k.Invocations)
+		if k.matrix() {
+			tile += fmt.Sprintf(", matrices of %dx%dx%d", k.M, k.N, k.N)
+		}
+		return tile
 	}
 	k := ch.key
 	return fmt.Sprintf("%d columns of a state, %d per %d lanes, %d invocations", k.span(), k.Columns, k.Lanes, k.Invocations)
@@ -37,7 +42,7 @@ func (ch *linearChoice) work(c *call) vkattn.Work { return ch.op.Work(&c.args, c
 func (ch *linearChoice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	op := &ch.op
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: ch.path, Kernel: ch.key.Variant, Tile: ch.tile(),
-		Splits: 1, SharedBytes: ch.shared, Notes: ch.notes, NotTaken: ch.refused}
+		Splits: 1, SharedBytes: ch.shared, Notes: ch.notes, NotTaken: slices.Concat(ch.refused, ch.notFor)}
 	shape := op.StateShape(op.Batch)
 	state := 4 * int64(shape[0]) * int64(shape[1]) * int64(shape[2]) * int64(shape[3])
 	e.Splits = ch.parts(caps, cfg, op.Batch, op.SeqK)
@@ -51,6 +56,9 @@ func (ch *linearChoice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	if ch.featured() {
 		e.ScratchBytes += min(2*maxFeatureScratch, 4*int64(op.Batch)*int64(op.FeatureDim())*(int64(op.HeadsQ)*int64(op.SeqQ)+int64(op.HeadsK)*int64(op.SeqK)))
 	}
+	if op.Norm == vkattn.NormSRMS && op.TypeOut != vkattn.Float32 {
+		e.ScratchBytes += 4 * int64(op.Batch) * int64(op.Heads()) * int64(op.SeqQ) * int64(op.ValueDim)
+	}
 	return e
 }
 
@@ -62,10 +70,11 @@ func (ch *linearChoice) pipelineKeys() []pipelineKey {
 	for _, s := range []struct {
 		need bool
 		name string
-	}{{ch.featured(), "linear_features"}, {ch.op.Map == vkattn.MapFavor, "linear_favor"}, {ch.op.Norm == vkattn.NormSRMS, "linear_srms"},
-		{ch.key.Norm != 0, "linear_entry"}} {
+		typ  vkattn.Type
+	}{{ch.featured(), linearFeatures, ch.op.TypeQ}, {ch.featured() && ch.op.TypeK != ch.op.TypeQ, linearFeatures, ch.op.TypeK}, {ch.op.Map == vkattn.MapFavor, "linear_favor", 0},
+		{ch.op.Norm == vkattn.NormSRMS, linearSRMS, ch.op.TypeOut}, {ch.key.Norm != 0, "linear_entry", 0}} {
 		if s.need {
-			keys = append(keys, linearSimpleKey{s.name, linearLanes})
+			keys = append(keys, linearSimpleKey{s.name, linearLanes, s.typ})
 		}
 	}
 	return keys
@@ -78,7 +87,8 @@ const (
 	linearMainAt     = 0
 	linearQueriesAt  = 256
 	linearKeysAt     = 512
-	linearTableAt    = 768
+	linearNormAt     = 768
+	linearTableAt    = 1024
 )
 
 // linearCall is one call on the device.
@@ -91,6 +101,8 @@ type linearCall struct {
 
 	q, k, v, out, decay, beta, projection view
 	state                                 view // where states are carried and left
+	normed                                view // where outputs go from out, with NormSRMS
+	queryHeads                            int  // of q
 	stateRows, featureRow, keyHeads       int
 
 	work              *vk.Buffer // params, the table of sequences, and z at the start of a dispatch
@@ -115,16 +127,18 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	limits := &r.be.caps.Limits
 	c := &linearCall{r: r, ch: ch, op: op, args: &call.args, seqs: call.seqs, key: ch.key,
 		limit: int64(min(limits.MaxStorageBufferRange, 1<<62)), align: max(16, int64(limits.MinStorageBufferOffsetAlignment)),
-		stateRows: op.StateShape(1)[2], featureRow: ceilDiv(op.FeatureDim(), 4) * 4, keyHeads: op.HeadsK}
+		stateRows: op.StateShape(1)[2], featureRow: ceilDiv(op.FeatureDim(), 4) * 4, queryHeads: op.HeadsQ, keyHeads: op.HeadsK}
 	if op.Map == vkattn.MapFavor {
 		c.keyHeads = op.States() // each state has a maximum of its own
 	}
 	if ch.chunk.Chunk == 0 && call.rowsOf(4) < 4 {
-		c.key = c.key.scalar()
+		c.key = c.key.scalar(ch.types())
 	}
 	c.texelLimit = c.limit
 	if c.key.texels() {
-		c.texelLimit = min(c.limit, 16*int64(limits.MaxTexelBufferElements))
+		t := ch.types()
+		texel := min(texelFormat(linearTexels, t.Q).Bytes(), texelFormat(linearTexels, t.K).Bytes(), texelFormat(linearTexels, t.V).Bytes())
+		c.texelLimit = min(c.limit, int64(texel)*int64(limits.MaxTexelBufferElements))
 		c.align = max(c.align, int64(limits.MinTexelBufferOffsetAlignment))
 	}
 	homes, err := c.stage(call)
@@ -133,13 +147,13 @@ func (ch *linearChoice) run(r *run, call *call) error {
 	}
 	var key pipelineKey = c.key
 	if ch.chunk.Chunk > 0 {
-		key = ch.chunk
+		key = ch.chunk.loaded(call.rowsOf(4))
 	}
 	if c.pipeline, err = r.be.pipeline(key); err != nil {
 		return err
 	}
 	if ch.key.Norm != 0 {
-		if c.entry, err = r.be.pipeline(linearSimpleKey{"linear_entry", linearLanes}); err != nil {
+		if c.entry, err = r.be.pipeline(linearSimpleKey{"linear_entry", linearLanes, 0}); err != nil {
 			return err
 		}
 	}
@@ -179,7 +193,9 @@ func (c *linearCall) group(bytes int64) error {
 		err = c.full()
 	}
 	if err == nil && c.op.Norm == vkattn.NormSRMS {
-		err = c.srms()
+		norm := *c
+		norm.q, norm.queryHeads, norm.out = c.out, c.op.Heads(), c.normed
+		err = norm.srms()
 	}
 	return err
 }

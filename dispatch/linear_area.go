@@ -199,14 +199,12 @@ func (c *linearCall) windows(a *linearArea, s *linearStage) (w [numBindings]wind
 		if !v.given() || lo >= hi {
 			return
 		}
-		start := int64(lo) * 4 / c.align * c.align
-		end := min((int64(hi)*4+15)/16*16, v.room)
-		w[binding] = window{start, end - start, uint32(v.off) - uint32(start/4)}
+		w[binding] = v.window(lo, hi, c.align)
 		limit := c.limit
 		if binding == bindQ || binding == bindK || binding == bindV {
 			limit = c.texelLimit
 		}
-		if end-start > limit && which == "" {
+		if w[binding].size > limit && which == "" {
 			which = name
 		}
 	}
@@ -221,7 +219,7 @@ func (c *linearCall) windows(a *linearArea, s *linearStage) (w [numBindings]wind
 		put(bindBeta, "beta", &c.beta, c.op.States(), true)
 	}
 	if s.read {
-		put(bindQ, "q", &c.q, c.op.HeadsQ, false)
+		put(bindQ, "q", &c.q, c.queryHeads, false)
 		put(bindOut, "out", &c.out, c.op.Heads(), false)
 	}
 	if v := s.states; s.sums {

@@ -26,6 +26,7 @@ type linearKey struct {
 	Norm           uint32
 	Mapping        uint32 // 0: features are what they are, 1: a map without exp, 2: one with exp
 	Whole          bool
+	Types          types
 	SubgroupSize   uint32 // required; 0: the driver's choice
 	FullSubgroups  bool
 }
@@ -36,6 +37,7 @@ func (k linearKey) spec() []vk.SpecConstant {
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Lanes}, {ID: 2, Value: k.Columns}, {ID: 3, Value: k.Dim4}, {ID: 4, Value: k.Reads},
 		{ID: 5, Value: b2u(k.Vector)}, {ID: 6, Value: b2u(k.Delta)}, {ID: 7, Value: b2u(k.Channel)}, {ID: 8, Value: k.Norm},
 		{ID: 9, Value: k.Mapping}, {ID: 10, Value: b2u(k.Whole)},
+		{ID: 11, Value: uint32(k.Types.Q)}, {ID: 12, Value: uint32(k.Types.K)}, {ID: 13, Value: uint32(k.Types.V)}, {ID: 14, Value: uint32(k.Types.Out)},
 	}
 }
 
@@ -51,9 +53,9 @@ func (k linearKey) pipelineSpec() vk.PipelineSpec {
 	return spec
 }
 
-// scalar is the key for tensors whose rows cannot be read four elements at a time.
-func (k linearKey) scalar() linearKey {
-	k.Vector = false
+// scalar is the key for tensors of these types whose rows cannot be read four elements at a time.
+func (k linearKey) scalar(t types) linearKey {
+	k.Vector, k.Types = false, t
 	if k.texels() {
 		k.Variant = "linear_recurrent_subgroup"
 	}
@@ -67,43 +69,21 @@ func (k linearKey) span() int { return int(k.Invocations / k.Lanes * k.Columns) 
 type linearSimpleKey struct {
 	Variant     string
 	Invocations uint32
+	Type        vkattn.Type // that linear_features reads, and that linear_srms writes
 }
 
 func (k linearSimpleKey) pipelineSpec() vk.PipelineSpec {
-	return vk.PipelineSpec{Name: k.Variant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: linearPushBytes}
-}
-
-// chunkKey is everything that a pipeline of the chunked form is specialised on.
-type chunkKey struct {
-	Invocations, Chunk, Padded uint32
-	Delta                      bool
-	Norm                       uint32
-	Exponential                bool
-	Span                       uint32 // columns of a state, with z
-	Channel                    bool
-	Slice                      uint32 // features at once
-}
-
-// spec is the table of specialization ids of linear_chunk.comp; a test compares it with the SPIR-V.
-func (k chunkKey) spec() []vk.SpecConstant {
-	return []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.Chunk}, {ID: 2, Value: k.Padded}, {ID: 3, Value: 0},
-		{ID: 4, Value: b2u(k.Delta)}, {ID: 5, Value: k.Norm}, {ID: 6, Value: b2u(k.Exponential)}, {ID: 7, Value: k.Span},
-		{ID: 8, Value: b2u(k.Channel)}, {ID: 9, Value: k.Slice}}
-}
-
-func (k chunkKey) pipelineSpec() vk.PipelineSpec {
-	return vk.PipelineSpec{Name: linearChunk, Spec: k.spec(), PushBytes: linearPushBytes}
-}
-
-// span is the number of value columns of one workgroup.
-func (k chunkKey) span() int {
-	if k.Norm != 0 {
-		return int(k.Span) - 1
+	spec := vk.PipelineSpec{Name: k.Variant, Spec: []vk.SpecConstant{{ID: 0, Value: k.Invocations}}, PushBytes: linearPushBytes}
+	if k.Variant == linearFeatures || k.Variant == linearSRMS {
+		spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 1, Value: uint32(k.Type)})
 	}
-	return int(k.Span)
+	return spec
 }
 
-const linearRecurrent, linearChunk = "linear_recurrent", "linear_chunk"
+const (
+	linearRecurrent, linearChunk = "linear_recurrent", "linear_chunk"
+	linearFeatures, linearSRMS   = "linear_features", "linear_srms"
+)
 
 // linearLanes is the workgroup of those kernels.
 const linearLanes = 64
@@ -117,10 +97,24 @@ type linearChoice struct {
 	reads   int      // heads of the output that read one state
 	chunk   chunkKey // of the chunked form; Chunk is 0 where tokens go one by one
 	refused []vkattn.Refusal
+	notFor  []vkattn.Refusal // as of a choice
 	notes   []string
 }
 
 var linearRungs = []rung{{"subgroup", "linear_recurrent_subgroup"}, {"plain", "linear_recurrent_plain"}}
+
+// types are those of what the recurrence or the chunks read and write: features of a kernel of their own, and outputs whose
+// norm is not known yet, are in float32.
+func (c *linearChoice) types() types {
+	t := types{c.op.TypeQ, c.op.TypeK, c.op.TypeV, c.op.TypeOut}
+	if c.featured() {
+		t.Q, t.K = vkattn.Float32, vkattn.Float32
+	}
+	if c.op.Norm == vkattn.NormSRMS {
+		t.Out = vkattn.Float32
+	}
+	return t
+}
 
 // featured says that queries and keys go through the features kernel: maps that need a whole head.
 func (c *linearChoice) featured() bool {
@@ -150,12 +144,9 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 	no := func(format string, args ...any) error {
 		return refuse(vkattn.Refusal{Kernel: "linear_recurrent", Reason: fmt.Sprintf(format, args...)})
 	}
-	for _, t := range []struct {
-		name string
-		t    vkattn.Type
-	}{{"q", op.TypeQ}, {"k", op.TypeK}, {"v", op.TypeV}, {"out", op.TypeOut}} {
-		if t.t != vkattn.Float32 {
-			return nil, no("%s is %s, the kernels read and write f32", t.name, t.t)
+	for i, t := range []vkattn.Type{op.TypeQ, op.TypeK, op.TypeV, op.TypeOut} {
+		if t > vkattn.BFloat16 {
+			return nil, no("%s is %s, the kernels read and write f32, f16 and bf16", typeNames[i], t)
 		}
 	}
 	if f := op.FeatureDim(); f > maxFeatures || op.HeadDim > maxFeatures || op.ValueDim > maxFeatures {
@@ -178,15 +169,9 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 		c.notes = append(c.notes, "features are computed by a kernel of their own, slice by slice")
 	}
 	if kernel == linearChunk {
-		if why, off := disabled[linearChunk]; off {
-			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
+		if !p.chooseChunk(caps, c, disabled) {
+			return nil, refuse(slices.Concat(c.refused, c.notFor)...)
 		}
-		key, shared, why := p.fitChunk(caps, c)
-		if why != "" {
-			return nil, refuse(vkattn.Refusal{Kernel: linearChunk, Reason: why})
-		}
-		c.path, c.chunk, c.shared = "plain", key, shared
-		c.key = linearKey{Variant: linearChunk, Norm: key.Norm, Invocations: key.Invocations, Lanes: 1, Columns: 1}
 		c.notes = append(c.notes, "chunks of tokens, as asked for")
 		return c, nil
 	}
@@ -197,7 +182,7 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 			continue
 		}
 		variant := r.variant
-		if texelBuild(caps, r.path, texelVariant, disabled, vkattn.Float32) {
+		if t := c.types(); texelBuild(caps, r.path, texelVariant, disabled, t.Q, t.K, t.V) {
 			variant = linearTexels
 		}
 		key, shared, why := p.fitLinear(caps, c, r.path, variant)
@@ -215,7 +200,10 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string) (key linearKey, shared int, why string) {
 	op := &c.op
 	software, sg := caps.DeviceType == "cpu", caps.Subgroup
-	key = linearKey{Variant: variant, Vector: true, Delta: op.Rule == vkattn.RuleDelta, Channel: op.Decay == vkattn.DecayChannel, Reads: 1}
+	key = linearKey{Variant: variant, Vector: true, Delta: op.Rule == vkattn.RuleDelta, Channel: op.Decay == vkattn.DecayChannel, Reads: 1, Types: c.types()}
+	if key.texels() { // whose formats decode
+		key.Types = types{Out: key.Types.Out}
+	}
 	if op.Norm == vkattn.NormSum || op.Norm == vkattn.NormLiteral {
 		key.Norm = uint32(op.Norm)
 	}
@@ -280,41 +268,4 @@ func (p *planner) fitLinear(caps *vk.Caps, c *linearChoice, path, variant string
 			return key, 0, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", shared, caps.Limits.MaxComputeSharedMemorySize)
 		}
 	}
-}
-
-// fitChunk sizes the chunked kernel for a device, or says why it cannot.
-func (p *planner) fitChunk(caps *vk.Caps, c *linearChoice) (key chunkKey, shared int, why string) {
-	op := &c.op
-	switch {
-	case !op.Causal:
-		return key, 0, "a call that is not causal has no order to cut to chunks"
-	case op.Norm == vkattn.NormLiteral:
-		return key, 0, "norm literal divides the state anew for each token"
-	}
-	key = chunkKey{Delta: op.Rule == vkattn.RuleDelta, Channel: op.Decay == vkattn.DecayChannel, Slice: 16, Exponential: c.mapping() == 2}
-	if op.Norm == vkattn.NormSum {
-		key.Norm = uint32(op.Norm)
-	}
-	if key.Channel {
-		key.Slice = 8
-	}
-	key.Padded = uint32(ceilDiv(op.FeatureDim(), 16) * 16)
-	limit := min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])
-	// Long chunks need more memory, and have fewer and larger products.
-	for _, key.Chunk = range []uint32{64, 32, 16} {
-		key.Invocations, key.Span = key.Chunk*key.Chunk/16, 16
-		if key.Invocations > limit {
-			why = fmt.Sprintf("needs %d invocations in a workgroup, the device has %d", key.Invocations, limit)
-			continue
-		}
-		var err error
-		if shared, err = p.modules[linearChunk].Info.SharedBytes(specMap(key.spec())); err != nil {
-			return key, 0, err.Error()
-		}
-		if uint32(shared) <= caps.Limits.MaxComputeSharedMemorySize {
-			return key, shared, ""
-		}
-		why = fmt.Sprintf("needs %d bytes of shared memory for %d features, the device has %d", shared, op.FeatureDim(), caps.Limits.MaxComputeSharedMemorySize)
-	}
-	return key, 0, why
 }

@@ -63,7 +63,11 @@ func (c *linearCall) queriesOf(a *linearArea, s *linearStage) error {
 
 // project dispatches the features kernel over the queries or keys of an area.
 func (c *linearCall) project(a *linearArea, s *linearStage, keys bool, phase uint32) error {
-	pipeline, err := c.r.be.pipeline(linearSimpleKey{"linear_features", linearLanes})
+	typ := c.op.TypeQ
+	if keys {
+		typ = c.op.TypeK
+	}
+	pipeline, err := c.r.be.pipeline(linearSimpleKey{linearFeatures, linearLanes, typ})
 	if err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func (c *linearCall) keyMaxima(a *linearArea, s *linearStage, phase uint32) erro
 	if err := c.project(a, s, true, 0); err != nil {
 		return err
 	}
-	pipeline, err := c.r.be.pipeline(linearSimpleKey{"linear_favor", linearLanes})
+	pipeline, err := c.r.be.pipeline(linearSimpleKey{"linear_favor", linearLanes, 0})
 	if err != nil {
 		return err
 	}

@@ -228,8 +228,9 @@ func (c *linearCall) recurrent(a *linearArea, s *linearStage, phase uint32) erro
 		}
 	}
 	if c.key.texels() {
-		for _, i := range []int{bindQ, bindK, bindV} {
-			b[i].Range, b[i].Format = min(b[i].Range, c.texelLimit), vk.TexelRGBA32F
+		t := c.ch.types()
+		for i, typ := range map[int]vkattn.Type{bindQ: t.Q, bindK: t.K, bindV: t.V} {
+			b[i].Range, b[i].Format = min(b[i].Range, c.texelLimit), texelFormat(linearTexels, typ)
 			if n := bufferSize(b[i].Range); n <= min(b[i].Buffer.Size()-b[i].Offset, c.texelLimit) {
 				b[i].Range = n
 			}

@@ -64,7 +64,7 @@ func (c *linearCall) partialStates(parts int) (view, error) {
 
 // join adds the states of parts up, in their order.
 func (c *linearCall) join(partial *view, parts int, phase uint32) error {
-	pipeline, err := c.r.be.pipeline(linearSimpleKey{"linear_join", linearLanes})
+	pipeline, err := c.r.be.pipeline(linearSimpleKey{"linear_join", linearLanes, 0})
 	if err != nil {
 		return err
 	}

@@ -10,13 +10,17 @@ import (
 )
 
 func (ch *linearChoice) rung() (variant, path, name string) {
-	if ch.chunk.Chunk > 0 {
+	switch {
+	case ch.chunk.matrix():
+		return ch.chunk.Variant, ch.path, linearChunkMatrix
+	case ch.chunk.Chunk > 0:
 		return linearChunk, ch.path, linearChunk
 	}
 	return ch.key.Variant, ch.path, ch.path
 }
 
-// selfTest computes a small problem by the kernel of the choice.
+// selfTest computes a small problem by the kernel of the choice, in float32, which admits it for all types; on matrix units
+// in what they multiply.
 func (ch *linearChoice) selfTest(ctx context.Context, b *Backend) (reason string, err error) {
 	const tokens, d, dv = 37, 20, 28
 	op := vkattn.Linear{Batch: 1, HeadsQ: 2, HeadsK: 1, SeqQ: tokens, HeadDim: d, ValueDim: dv, Causal: true,
@@ -25,9 +29,19 @@ func (ch *linearChoice) selfTest(ctx context.Context, b *Backend) (reason string
 	if why, off := b.disabled["texels"]; off {
 		disabled["texels"] = why
 	}
-	kernel := linearRecurrent
+	kernel, allowed := linearRecurrent, 2e-5
 	if ch.chunk.Chunk > 0 {
 		kernel = linearChunk
+	}
+	if ch.chunk.matrix() {
+		// Features and weights are rounded to the type.
+		disabled[linearChunk], allowed = "not under test", 4e-3
+		t := ch.op.TypeQ
+		if op.TypeQ, op.TypeK, op.TypeV = t, t, t; t == vkattn.BFloat16 {
+			allowed *= 8
+		}
+	} else if kernel == linearChunk {
+		disabled[linearChunkMatrix] = "not under test"
 	}
 	c, err := b.planner.chooseLinear(&b.caps, op, kernel, disabled)
 	if err != nil {
@@ -44,9 +58,14 @@ func (ch *linearChoice) selfTest(ctx context.Context, b *Backend) (reason string
 		Beta: tensor(1, 1, rng.Float64), Decay: tensor(1, 1, func() float64 { return -rng.Float64() / 4 }),
 		Out: vkattn.BHSD(vkattn.Float32s(out), 1, 2, tokens, dv), StateOut: vkattn.BHSD(vkattn.Float32s(state), 1, 1, d, dv),
 	}
+	for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V} {
+		if *x, err = x.To(op.TypeQ); err != nil {
+			return "", err
+		}
+	}
 	want, err := cpu.OracleLinear(op, &args)
 	if err != nil {
 		return "", err
 	}
-	return b.missed(ctx, c, args, 2e-5, known{out, want.Out}, known{state, want.State})
+	return b.missed(ctx, c, args, allowed, known{out, want.Out}, known{state, want.State})
 }

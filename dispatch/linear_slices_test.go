@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -93,18 +94,54 @@ func TestLinearSplit(t *testing.T) {
 	}
 }
 
-// TestLinearPoison: what lies behind, between and beside the tensors on the device reaches no output.
+// TestLinearPoison: what lies behind, between and beside the tensors on the device reaches no output, and no output reaches
+// it. Rows start at any element.
 func TestLinearPoison(t *testing.T) {
-	b := open(t, lowered(nil))
+	for _, cfg := range []dispatch.Config{{}, {Disable: []string{"subgroup"}}, {Kernel: "linear_chunk"}} {
+		if cfg.Kernel != "" && !full {
+			continue
+		}
+		cfg.CacheDir, cfg.SkipSelfTest = "off", true
+		b := open(t, cfg)
+		for _, typ := range []vkattn.Type{vkattn.Float32, vkattn.Float16, vkattn.BFloat16} {
+			if typ == vkattn.Float32 || typ == vkattn.Float16 && cfg.Disable == nil || full { // a pipeline for each type
+				poisonLinear(t, b, typ)
+			}
+		}
+	}
+}
+
+// rounded are tensors in a type, and what they then hold in float32.
+func rounded(t *testing.T, typ vkattn.Type, x vkattn.Tensor) (in, back vkattn.Tensor) {
+	t.Helper()
+	in, err := x.To(typ)
+	if err == nil {
+		back, err = in.To(vkattn.Float32)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, back
+}
+
+func poisonLinear(t *testing.T, b *dispatch.Backend, typ vkattn.Type) {
 	for i, c := range []linearCase{
 		{op: vkattn.Linear{Batch: 2, HeadsQ: 2, SeqQ: 33, HeadDim: 59, ValueDim: 37, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum, StateIn: true, StateOut: true}},
 		{op: vkattn.Linear{Batch: 2, HeadsQ: 2, HeadsK: 1, SeqQ: 33, HeadDim: 60, ValueDim: 36, Causal: true, Rule: vkattn.RuleDelta, Decay: vkattn.DecayChannel, StateIn: true, StateOut: true}, tolerance: 1e-4},
 		{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 33, SeqK: 70, HeadDim: 60, Map: vkattn.MapFavor, Features: 37, StateOut: true, Norm: vkattn.NormSRMS}, tolerance: 3e-5},
 	} {
+		op := c.op
+		op.TypeQ, op.TypeK, op.TypeV, op.TypeOut = typ, typ, typ, typ
+		if errors.Is(b.Supports(op), vkattn.ErrUnsupported) {
+			continue // chunks of what is not causal
+		}
 		args := linearArgs(c.op, nil, uint64(i), 0.2, false)
-		want := linearOracle(t, c.op, &args)
 		device := args
-		type back struct{ host, device vkattn.Tensor }
+		for _, x := range []struct{ in, host *vkattn.Tensor }{{&device.Q, &args.Q}, {&device.K, &args.K}, {&device.V, &args.V}, {&device.Out, &args.Out}} {
+			*x.in, *x.host = rounded(t, typ, *x.host)
+		}
+		want := linearOracle(t, c.op, &args)
+		type back struct{ host, device, big vkattn.Tensor }
 		var backs []back
 		for _, x := range []*vkattn.Tensor{&device.Q, &device.K, &device.V, &device.Out, &device.Decay, &device.Beta, &device.Projection, &device.StateIn, &device.StateOut} {
 			if !x.Given() {
@@ -112,7 +149,7 @@ func TestLinearPoison(t *testing.T) {
 			}
 			// Rows of 8 elements more, and rows and heads around, all NaN.
 			s := x.Shape
-			big, err := b.NewTensor(vkattn.Float32, [4]int{s[0], s[1] + 1, s[2] + 2, (s[3]+3)/4*4 + 8})
+			big, err := b.NewTensor(x.Type, [4]int{s[0], s[1] + 1, s[2] + 2, (s[3]+3)/4*4 + 8})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,24 +158,48 @@ func TestLinearPoison(t *testing.T) {
 			for i := range poison {
 				poison[i] = float32(math.NaN())
 			}
-			if err := b.Copy(t.Context(), big, vkattn.BHSD(vkattn.Float32s(poison), big.Shape[0], big.Shape[1], big.Shape[2], big.Shape[3])); err != nil {
+			bad, _ := rounded(t, x.Type, vkattn.BHSD(vkattn.Float32s(poison), big.Shape[0], big.Shape[1], big.Shape[2], big.Shape[3]))
+			if err := b.Copy(t.Context(), big, bad); err != nil {
 				t.Fatal(err)
 			}
-			part := big.Slice(1, 0, s[1]).Slice(2, 1, s[2]+1).Slice(3, 4, s[3]+4)
+			at := 4 - s[3]%2
+			part := big.Slice(1, 0, s[1]).Slice(2, 1, s[2]+1).Slice(3, at, s[3]+at)
 			if err := b.Copy(t.Context(), part, *x); err != nil {
 				t.Fatal(err)
 			}
 			if x == &device.Out || x == &device.StateOut {
-				backs = append(backs, back{*x, part})
+				backs = append(backs, back{*x, part, big})
 			}
 			*x = part
 		}
-		run(t, b, c.op, device)
-		for _, x := range backs {
+		run(t, b, op, device)
+		for i, x := range backs {
 			if err := b.Copy(t.Context(), x.host, x.device); err != nil {
 				t.Fatal(err)
 			}
+			all := vkattn.BHSD(nil, x.big.Shape[0], x.big.Shape[1], x.big.Shape[2], x.big.Shape[3]).As(x.big.Type)
+			all.Mem = vkattn.Float32s(make([]float32, all.Len()))
+			if err := b.Copy(t.Context(), all, x.big); err != nil {
+				t.Fatal(err)
+			}
+			_, all = rounded(t, vkattn.Float32, all)
+			clean := 0
+			for _, x := range all.Mem.(*vkattn.Host).Float32s()[:all.Len()] {
+				if x != x {
+					clean++
+				}
+			}
+			if n := x.big.Len() - x.host.Len(); clean != n {
+				t.Errorf("%v: %d elements around output %d are untouched, want %d", op, clean, i, n)
+			}
 		}
-		checkLinear(t, c.op, &args, want, max(c.tolerance, 1e-5))
+		if _, args.Out = rounded(t, vkattn.Float32, backs[0].host); typ == vkattn.Float32 {
+			checkLinear(t, c.op, &args, want, max(c.tolerance, 1e-5))
+			continue
+		}
+		states := args
+		states.Out, args.StateOut = vkattn.Tensor{}, vkattn.Tensor{}
+		checkLinear(t, c.op, &states, want, max(c.tolerance, 1e-5))
+		checkLinear(t, c.op, &args, want, map[vkattn.Type]float64{vkattn.Float16: 3e-4, vkattn.BFloat16: 2.4e-3}[typ]) // half the distance of codes, on average
 	}
 }

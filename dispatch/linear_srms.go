@@ -8,9 +8,9 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// srms divides each token of out by its root mean square over all heads and values.
+// srms divides each token by its root mean square over all heads and values, on the way from out to normed.
 func (c *linearCall) srms() error {
-	pipeline, err := c.r.be.pipeline(linearSimpleKey{"linear_srms", linearLanes})
+	pipeline, err := c.r.be.pipeline(linearSimpleKey{linearSRMS, linearLanes, c.op.TypeOut})
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (c *linearCall) srms() error {
 		n := (a.seq1 - a.seq0) * (a.t1 - a.t0)
 		p.Count = uint32(n)
 		x, y := c.r.grid(n)
-		return c.r.dispatch(pipeline, c.bindings(linearMainAt, s, &w), bytesOf(&p), x, y, 1, 4*float64(n)*float64(c.op.Heads()*c.op.ValueDim), c.budget)
+		return c.r.dispatch(pipeline, c.bindings(linearNormAt, s, &w), bytesOf(&p), x, y, 1, 4*float64(n)*float64(c.op.Heads()*c.op.ValueDim), c.budget)
 	}
 	const some = 1 << 16 // tokens of a dispatch
 	for n := 0; n < len(c.seqs); {

@@ -23,8 +23,18 @@ func (c *linearCall) stage(call *call) (homes [2]func() error, err error) {
 	if c.op.Decay == vkattn.DecayHead {
 		c.decay.sb, c.decay.ss = 0, 0
 	}
-	if c.out, homes[0], err = r.stageOut(call.written(a.Out), 1); err != nil {
+	pad := 1
+	if c.op.TypeOut != vkattn.Float32 {
+		pad = 4 // rows of whole words
+	}
+	out := call.written(a.Out)
+	if c.out, homes[0], err = r.stageOut(out, pad); err != nil {
 		return homes, err
+	}
+	if c.normed = c.out; c.op.Norm == vkattn.NormSRMS && c.op.TypeOut != vkattn.Float32 {
+		if c.out, err = r.scratch(out.Shape[0], out.Shape[1], out.Shape[2], out.Shape[3]); err != nil {
+			return homes, err
+		}
 	}
 	shape := c.op.StateShape(len(c.seqs))
 	dense := vkattn.BHSD(nil, shape[0], shape[1], shape[2], shape[3])
@@ -75,14 +85,14 @@ func (r *run) spread(t vkattn.Tensor) (vkattn.Tensor, error) {
 	if err != nil {
 		return t, err
 	}
-	from := t.Mem.(*vkattn.Host).Float32s()
-	wide := vkattn.BHSD(nil, t.Shape[0], t.Shape[1], t.Shape[2], t.Shape[3])
-	to := make([]float32, wide.Len())
-	for i := range to {
+	from, size := t.Mem.(*vkattn.Host).Bytes(), t.Type.Size()
+	wide := vkattn.BHSD(nil, t.Shape[0], t.Shape[1], t.Shape[2], t.Shape[3]).As(t.Type)
+	to := alignedBytes(wide.Len() * size)
+	for i := range wide.Len() {
 		row := i / t.Shape[3]
-		to[i] = from[t.Index(row/(t.Shape[1]*t.Shape[2]), row/t.Shape[2]%t.Shape[1], row%t.Shape[2], 0)]
+		copy(to[i*size:][:size], from[size*t.Index(row/(t.Shape[1]*t.Shape[2]), row/t.Shape[2]%t.Shape[1], row%t.Shape[2], 0):])
 	}
-	wide.Mem = vkattn.Float32s(to)
+	wide.Mem = vkattn.Bytes(to)
 	return wide, nil
 }
 
@@ -137,7 +147,10 @@ func (c *linearCall) writeWork(bytes int64) error {
 
 func (c *linearCall) writeBlocks(main, queries, keys *linearParams, bytes int64) error {
 	words := make([]uint32, linearTableAt/4)
-	for at, p := range map[int]*linearParams{linearMainAt: main, linearQueriesAt: queries, linearKeysAt: keys} {
+	norm := *main // reads out and writes normed
+	norm.QBatch, norm.QHead, norm.QRow = main.OutBatch, main.OutHead, main.OutRow
+	norm.OutBatch, norm.OutHead, norm.OutRow = uint32(c.normed.sb), uint32(c.normed.sh), uint32(c.normed.ss)
+	for at, p := range map[int]*linearParams{linearMainAt: main, linearQueriesAt: queries, linearKeysAt: keys, linearNormAt: &norm} {
 		copy(wordBytes(words)[at:], bytesOf(p))
 	}
 	words = append(words, linearTable(c.seqs)...)

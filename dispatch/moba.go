@@ -34,12 +34,14 @@ func needsChooser(caps *vk.Caps) string {
 	return ""
 }
 
-func selectKeys(caps *vk.Caps, names ...string) []pipelineKey {
-	var keys []pipelineKey
-	for _, name := range names {
-		keys = append(keys, selectKeyOf(caps, name))
+// chosenTypes says why the kernels of select_*.comp cannot run op, or "".
+func chosenTypes(op vkattn.Attention) string {
+	for i, t := range typesOf(op).all() {
+		if t > vkattn.BFloat16 {
+			return fmt.Sprintf("%s is %s, the kernels that choose read f32, f16 and bf16", typeNames[i], t)
+		}
 	}
-	return keys
+	return ""
 }
 
 // mobaChoice is the planner's decision for one MoBA on one device.
@@ -59,14 +61,14 @@ func (p *planner) chooseMoBA(caps *vk.Caps, op vkattn.MoBA, kernel string, disab
 			return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectScores, Reason: why}}}
 		}
 	}
-	if why := float32Only(inner); why != "" {
+	if why := chosenTypes(inner); why != "" {
 		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectPool, Reason: why}}}
 	}
 	c, err := p.choose(caps, inner, kernel, disabled)
 	if err != nil {
 		return nil, err
 	}
-	return &mobaChoice{op, c, selectKeys(caps, selectPool, selectScores, selectTop)}, nil
+	return &mobaChoice{op, c, []pipelineKey{selectKeyOf(caps, selectPool, inner.TypeK), selectKeyOf(caps, selectScores, inner.TypeQ), selectKeyOf(caps, selectTop, 0)}}, nil
 }
 
 // Op is what is computed, in canonical form.

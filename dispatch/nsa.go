@@ -21,10 +21,15 @@ func (p *planner) chooseNSA(caps *vk.Caps, op vkattn.NSA, kernel string, disable
 	if why := needsChooser(caps); why != "" {
 		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectScores, Reason: why}}}
 	}
-	if why := float32Only(op.Attention); why != "" {
+	if why := chosenTypes(op.Attention); why != "" {
 		return nil, &vkattn.UnsupportedError{Op: op.String(), Backend: "vulkan on " + caps.Name, Reasons: []vkattn.Refusal{{Kernel: selectPool, Reason: why}}}
 	}
-	ch := &nsaChoice{op: op, own: selectKeys(caps, selectPool, selectScores, selectTop, selectGate)}
+	a := &op.Attention
+	ch := &nsaChoice{op: op, own: []pipelineKey{selectKeyOf(caps, selectPool, a.TypeK), selectKeyOf(caps, selectScores, a.TypeQ),
+		selectKeyOf(caps, selectTop, 0), selectKeyOf(caps, selectGate, a.TypeOut)}}
+	if a.TypeV != a.TypeK {
+		ch.own = append(ch.own, selectKeyOf(caps, selectPool, a.TypeV))
+	}
 	compressed, selected, window := sparse.Branches(op)
 	for _, b := range []struct {
 		op vkattn.Attention
@@ -37,7 +42,6 @@ func (p *planner) chooseNSA(caps *vk.Caps, op vkattn.NSA, kernel string, disable
 		*b.to = c
 	}
 	// Heads that a tile takes together lie as far apart as in the whole call, though a phase has few rows.
-	a := &op.Attention
 	if float64(a.HeadsQ/a.HeadsK)*float64(a.SeqQ)*float64(max(a.HeadDim, a.ValueDim)+4)*4 > float64(caps.Limits.MaxStorageBufferRange)/2 {
 		ch.compressed.pack = 1
 	}
@@ -68,7 +72,11 @@ func (ch *nsaChoice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 // rowBytes is what a row of all heads and sequences keeps: two branches and an LSE; weights, scores and a mask.
 func (ch *nsaChoice) rowBytes(batch, keys int) float64 {
 	a := &ch.op.Attention
-	return float64(batch) * (4*float64(a.HeadsQ)*float64(2*a.ValueDim+1) + float64(a.HeadsK)*(4*float64(ch.op.Compressed(keys))+5*float64(ceilDiv(keys, ch.op.Select))))
+	branches := 2
+	if a.TypeOut != vkattn.Float32 {
+		branches = 3
+	}
+	return float64(batch) * (4*float64(a.HeadsQ)*float64(branches*a.ValueDim+1) + float64(a.HeadsK)*(4*float64(ch.op.Compressed(keys))+5*float64(ceilDiv(keys, ch.op.Select))))
 }
 
 func (ch *nsaChoice) pipelineKeys() []pipelineKey {
@@ -107,11 +115,16 @@ func (ch *nsaChoice) run(r *run, c *call) error {
 	}
 	step := choiceRows(sq, ch.rowBytes(batch, sk))
 	padded := ceilDiv(op.ValueDim, 4) * 4
-	for _, t := range []struct {
+	branches := []struct {
 		to         *view
 		heads, row int
 	}{{&p.first, op.HeadsQ, padded}, {&p.second, op.HeadsQ, padded}, {&p.lse, op.HeadsQ, 1},
-		{&p.weights, op.HeadsK, max(p.compressed, 1)}, {&p.mask, op.HeadsK, max(ceilDiv(p.blocks, 4), 1)}} {
+		{&p.weights, op.HeadsK, max(p.compressed, 1)}, {&p.mask, op.HeadsK, max(ceilDiv(p.blocks, 4), 1)}}
+	if op.TypeOut != vkattn.Float32 {
+		branches = append(branches, branches[0])
+		branches[len(branches)-1].to = &p.third
+	}
+	for _, t := range branches {
 		if *t.to, err = s.scratch(batch, t.heads, step, t.row); err != nil {
 			return err
 		}
@@ -134,6 +147,7 @@ type nsaCall struct {
 	gates              view
 	keys, values       view // compressed
 	first, second      view // outputs of the compressed and the selected branch, of the rows of a part
+	third              view // of the window, where out is not float32
 	lse, weights, mask view
 }
 
@@ -172,8 +186,13 @@ func (p *nsaCall) part(lo, rows int) error {
 	if err := p.ch.selected.run(p.r, &call{plan: p.plan, args: selected, seqs: seqs, share: chosenShare(p.ch.selected, n.TopN, n.Select, p.args.K.Shape[2])}); err != nil {
 		return err
 	}
+	third := p.out.row(lo)
+	if op.TypeOut != vkattn.Float32 {
+		third = p.third
+		args.Out = branch(third)
+	}
 	if err := p.ch.window.run(p.r, &call{plan: p.plan, args: args, seqs: sparse.Windowed(seqs, sparse.Window(*n))}); err != nil {
 		return err
 	}
-	return p.gate(p.first, p.second, p.gates.row(lo), p.out.row(lo), rows, op.ValueDim)
+	return p.gate(p.first, p.second, third, p.gates.row(lo), p.out.row(lo), rows, op.ValueDim)
 }

@@ -18,11 +18,12 @@ type ropeKey struct {
 	Invocations uint32
 	Vector      bool // rows are read and written four elements at a time
 	InPlace     bool // through the binding of the output
+	Q, Out      vkattn.Type
 }
 
 // spec is the table of specialization ids of rope.comp; a test compares it with the SPIR-V.
 func (k ropeKey) spec() []vk.SpecConstant {
-	return []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: b2u(k.Vector)}, {ID: 2, Value: b2u(k.InPlace)}}
+	return []vk.SpecConstant{{ID: 0, Value: k.Invocations}, {ID: 1, Value: b2u(k.Vector)}, {ID: 2, Value: b2u(k.InPlace)}, {ID: 3, Value: uint32(k.Q)}, {ID: 4, Value: uint32(k.Out)}}
 }
 
 func (k ropeKey) pipelineSpec() vk.PipelineSpec {
@@ -69,8 +70,8 @@ func (p *planner) chooseRope(caps *vk.Caps, op vkattn.Rope, disabled map[string]
 		name string
 		t    vkattn.Type
 	}{{"q", op.TypeQ}, {"out", op.TypeOut}} {
-		if t.t != vkattn.Float32 {
-			return nil, no("%s is %s, the kernel reads and writes f32", t.name, t.t)
+		if t.t > vkattn.BFloat16 {
+			return nil, no("%s is %s, the kernel reads and writes f32, f16 and bf16", t.name, t.t)
 		}
 	}
 	l := &caps.Limits
@@ -108,7 +109,7 @@ func (ch *ropeChoice) vector() bool { return ch.op.RotaryDim%8 == 0 && ch.op.Hea
 func (ch *ropeChoice) explain(caps *vk.Caps, _ *Config) vkattn.Explanation {
 	op := &ch.op
 	e := vkattn.Explanation{Op: op.String(), Backend: "vulkan on " + caps.Name, Path: "plain", Kernel: ropeVariant, Tile: ch.tile(), Splits: 1}
-	if n, limit := 4*uint64(op.Batch)*uint64(op.Heads)*uint64(op.Seq)*uint64(op.HeadDim), caps.Limits.MaxStorageBufferRange; n > limit {
+	if n, limit := uint64(op.TypeQ.Size())*uint64(op.Batch)*uint64(op.Heads)*uint64(op.Seq)*uint64(op.HeadDim), caps.Limits.MaxStorageBufferRange; n > limit {
 		e.Notes = append(e.Notes, fmt.Sprintf("q takes %d bytes and the device binds %d at once: it is seen through windows", n, limit))
 	}
 	return e
@@ -117,7 +118,11 @@ func (ch *ropeChoice) explain(caps *vk.Caps, _ *Config) vkattn.Explanation {
 // pipelineKeys are the pipelines for tensors whose rows are aligned as far as the sizes allow. Others are built when a call
 // has such.
 func (ch *ropeChoice) pipelineKeys() []pipelineKey {
-	return []pipelineKey{ropeKey{ropeLanes, ch.vector(), false}, ropeKey{ropeLanes, ch.vector(), true}}
+	keys := []pipelineKey{ropeKey{ropeLanes, ch.vector(), false, ch.op.TypeQ, ch.op.TypeOut}}
+	if ch.op.TypeQ == ch.op.TypeOut {
+		keys = append(keys, ropeKey{ropeLanes, ch.vector(), true, ch.op.TypeQ, ch.op.TypeOut})
+	}
+	return keys
 }
 
 func (ch *ropeChoice) check(args *vkattn.Args) ([]vkattn.Sequence, error) {
@@ -144,7 +149,7 @@ func (ch *ropeChoice) run(r *run, call *call) error {
 	if err != nil {
 		return err
 	}
-	key := ropeKey{ropeLanes, ch.vector() && c.aligned(), c.inPlace}
+	key := ropeKey{ropeLanes, ch.vector() && c.aligned(), c.inPlace, ch.op.TypeQ, ch.op.TypeOut}
 	if c.pipeline, err = r.be.pipeline(key); err != nil {
 		return err
 	}

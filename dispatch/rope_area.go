@@ -216,9 +216,10 @@ func (t *ropeTensor) window(a *ropeArea, align int64) window {
 		first += a.lo[x] * stride
 		last += (a.hi[x] - 1) * stride
 	}
-	start := int64(first) * 4 / align * align
-	end := min((int64(last+t.n)*4+15)/16*16, t.room)
-	return window{start, end - start, uint32(int64(first) - start/4)}
+	size := int64(t.typ.Size())
+	start := int64(first) * size / align * align
+	end := min((int64(last+t.n)*size+15)/16*16, t.room)
+	return window{start, end - start, uint32(int64(first) - start/size)}
 }
 
 // dispatch records the dispatch of an area.

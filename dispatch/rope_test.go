@@ -37,6 +37,24 @@ func TestRope(t *testing.T) {
 	}
 }
 
+// TestRopeTypes runs the conformance suite in other types than float32. Rows on the device start anywhere, as packed ones do
+// where rows are not padded.
+func TestRopeTypes(t *testing.T) {
+	for name, change := range map[string]func(*vk.Caps){"as it is": nil, "small": func(c *vk.Caps) {
+		ownMemory(c)
+		c.Limits.MinStorageBufferOffsetAlignment = 256
+		c.Limits.MaxStorageBufferRange = 8 << 10
+	}} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, lowered(change))
+			attntest.RunRopeTypes(t, b, attntest.Options{RequireAll: true})
+			if n := b.PipelinesCreated(); n > 12 {
+				t.Errorf("%d pipelines, the budget is 12", n)
+			}
+		})
+	}
+}
+
 // ropeArgs makes random arguments in host memory, with tables of so many sequences and rows.
 func ropeArgs(op vkattn.Rope, tables, rows int, seed uint64) vkattn.Args {
 	op = op.Canonical()

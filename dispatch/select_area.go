@@ -77,7 +77,7 @@ func (j *selectJob) run(whole selectArea) error {
 	j.budget = j.r.be.budgetFLOPs()
 	var err error
 	if j.key == nil {
-		j.key = selectKeyOf(&j.r.be.caps, j.name)
+		j.key = selectKeyOf(&j.r.be.caps, j.name, vkattn.Float32)
 	}
 	if j.pipeline, err = j.r.be.pipeline(j.key); err != nil {
 		return err

@@ -67,30 +67,36 @@ type gateSlice struct {
 	Count, Columns                         uint32
 	CBatch, CHead, CRow                    uint32
 	SBatch, SHead, SRow                    uint32
+	WBatch, WHead, WRow                    uint32
 	GateBatch, GateHead, GateRow, GateStep uint32
 	OutBatch, OutHead, OutRow              uint32
-	CBase, SBase, GateBase, OutBase        uint32
+	CBase, SBase, WBase, GateBase, OutBase uint32
 }
 
-// selectKey is one of the kernels. Its workgroup is all that there is to specialise.
+// selectKey is one of the kernels.
 type selectKey struct {
 	name  string
 	lanes uint32
+	typ   vkattn.Type // that it reads or, gate, writes
 }
 
 // selectKeyOf is the key of a kernel on a device. On a software driver a workgroup is one core's work, and a barrier
 // between more lanes than run at once costs it dear: top takes 8.
-func selectKeyOf(caps *vk.Caps, name string) selectKey {
+func selectKeyOf(caps *vk.Caps, name string, t vkattn.Type) selectKey {
 	if name == selectTop && caps.DeviceType == "cpu" {
-		return selectKey{name, 8}
+		return selectKey{name, 8, t}
 	}
-	return selectKey{name, selectLanes}
+	return selectKey{name, selectLanes, t}
 }
 
 func (k selectKey) pipelineSpec() vk.PipelineSpec {
 	push := map[string]uintptr{selectPool: unsafe.Sizeof(poolSlice{}), selectScores: unsafe.Sizeof(scoresSlice{}),
 		selectTop: unsafe.Sizeof(topSlice{}), selectGate: unsafe.Sizeof(gateSlice{})}[k.name]
-	return vk.PipelineSpec{Name: k.name, Spec: []vk.SpecConstant{{ID: 0, Value: k.lanes}}, PushBytes: int(push)}
+	spec := vk.PipelineSpec{Name: k.name, Spec: []vk.SpecConstant{{ID: 0, Value: k.lanes}}, PushBytes: int(push)}
+	if k.name != selectTop {
+		spec.Spec = append(spec.Spec, vk.SpecConstant{ID: 1, Value: uint32(k.typ)})
+	}
+	return spec
 }
 
 // chooser is a call whose rows choose blocks of keys, on the device.
@@ -170,7 +176,7 @@ func (c *chooser) pool(name string, t view, heads, columns, blocks, span, stride
 	for i := range c.seqs {
 		longest = max(longest, c.seqs[i].Sk)
 	}
-	j := &selectJob{r: c.r, name: selectPool, list: c.list, tensors: []selectTensor{
+	j := &selectJob{r: c.r, name: selectPool, key: selectKeyOf(&c.r.be.caps, selectPool, t.typ), list: c.list, tensors: []selectTensor{
 		{t, name, bindQ, [selectAxes]int{t.sb, t.sh, 0, stride * t.ss, 0}, (min(span, longest)-1)*t.ss + columns},
 		{out, "means", bindOut, [selectAxes]int{out.sb, out.sh, 0, out.ss, 0}, padded}},
 		groups: func(a *selectArea) [3]int {
@@ -210,7 +216,7 @@ func (c *chooser) scores(q, means, out view, lse *view, r0, rows, blocks, span, 
 		outGroup, outMember, flags = out.sh, 0, scoresWeigh
 	}
 	s.QGroup, s.QMember, s.OutGroup, s.OutMember = uint32(qGroup), uint32(qMember), uint32(outGroup), uint32(outMember)
-	j := &selectJob{r: c.r, name: selectScores, list: c.list, tensors: []selectTensor{
+	j := &selectJob{r: c.r, name: selectScores, key: selectKeyOf(&c.r.be.caps, selectScores, q.typ), list: c.list, tensors: []selectTensor{
 		{q.row(r0), "q", bindQ, [selectAxes]int{q.sb, qGroup, q.ss, 0, qMember}, op.HeadDim},
 		{means, "means", bindK, [selectAxes]int{means.sb, means.sh, 0, means.ss, 0}, means.n},
 		{out, "scores", bindOut, [selectAxes]int{out.sb, outGroup, out.ss, 1, outMember}, 1}},
@@ -272,17 +278,18 @@ func (c *chooser) top(in, mask view, heads, r0, rows, blocks, block, top, pieces
 	return j.run(selectArea{hi: [selectAxes]int{len(c.seqs), heads, rows, 1, 1}})
 }
 
-// gate sums the branches of rows, [B, heads, rows, columns], into out, which has the last.
-func (c *chooser) gate(compressed, selected, gates, out view, rows, columns int) error {
+// gate sums the branches of rows, [B, heads, rows, columns], into out, which may be the last.
+func (c *chooser) gate(compressed, selected, window, gates, out view, rows, columns int) error {
 	s := gateSlice{Columns: uint32(columns), CBatch: uint32(compressed.sb), CHead: uint32(compressed.sh), CRow: uint32(compressed.ss),
 		SBatch: uint32(selected.sb), SHead: uint32(selected.sh), SRow: uint32(selected.ss),
+		WBatch: uint32(window.sb), WHead: uint32(window.sh), WRow: uint32(window.ss),
 		GateBatch: uint32(gates.sb), GateHead: uint32(gates.sh), GateRow: uint32(gates.ss), GateStep: uint32(gates.sj),
 		OutBatch: uint32(out.sb), OutHead: uint32(out.sh), OutRow: uint32(out.ss)}
 	tensor := func(v view, name string, binding, words int) selectTensor {
 		return selectTensor{v, name, binding, [selectAxes]int{v.sb, v.sh, v.ss, 0, 0}, words}
 	}
-	j := &selectJob{r: c.r, name: selectGate, tensors: []selectTensor{tensor(compressed, "branches", bindQ, columns), tensor(selected, "branches", bindK, columns),
-		tensor(gates, "gates", bindV, 2*gates.sj+1), tensor(out, "out", bindOut, columns)},
+	j := &selectJob{r: c.r, name: selectGate, key: selectKeyOf(&c.r.be.caps, selectGate, out.typ), tensors: []selectTensor{tensor(compressed, "branches", bindQ, columns), tensor(selected, "branches", bindK, columns),
+		tensor(window, "branches", bindLSE, columns), tensor(gates, "gates", bindV, 2*gates.sj+1), tensor(out, "out", bindOut, columns)},
 		groups: func(a *selectArea) [3]int {
 			return [3]int{ceilDiv(a.n(selectRow)*columns, selectLanes), a.n(selectHead), a.n(selectBatch)}
 		},
@@ -292,7 +299,7 @@ func (c *chooser) gate(compressed, selected, gates, out view, rows, columns int)
 		},
 		push: func(a *selectArea, base []uint32) []byte {
 			s.Count = uint32(a.n(selectRow) * columns)
-			s.CBase, s.SBase, s.GateBase, s.OutBase = base[0], base[1], base[2], base[3]
+			s.CBase, s.SBase, s.WBase, s.GateBase, s.OutBase = base[0], base[1], base[2], base[3], base[4]
 			return bytesOf(&s)
 		}}
 	return j.run(selectArea{hi: [selectAxes]int{len(c.seqs), c.op.HeadsQ, rows, 1, 1}})

@@ -48,9 +48,9 @@ func TestSparsePlansForRecordedDevices(t *testing.T) {
 	if e, err := PlanFor(records[0].Caps, all, Config{}); err == nil && !strings.Contains(e.String(), "causal attention") {
 		t.Errorf("all blocks: %v", e)
 	}
-	half := all
-	half.Attention.TypeK = vkattn.Float16
-	if _, err := PlanFor(records[0].Caps, half, Config{}); !errors.Is(err, vkattn.ErrUnsupported) {
-		t.Errorf("half precision: %v", err)
+	blocks := all
+	blocks.Attention.TypeK = vkattn.Q8_0
+	if _, err := PlanFor(records[0].Caps, blocks, Config{}); !errors.Is(err, vkattn.ErrUnsupported) || !strings.Contains(err.Error(), "k is q8_0") {
+		t.Errorf("blocks of keys: %v", err)
 	}
 }

@@ -34,6 +34,20 @@ func TestSparse(t *testing.T) {
 	}
 }
 
+// someSparseTypes are a few calls of one head size; all with VKATTN_FULL=1.
+var someSparseTypes = regexp.MustCompile(`^types/(f16|bf16|f16-f32-bf16-f32|f32-f16-f16-bf16)/(moba|nsa)/(tokens/65|values|offsets|key-lengths|cyclic|ties|strided|top/all|window/0|empty/.*)_.*_d40$`)
+
+// TestSparseTypes runs the conformance suite of MoBA and NSA in other types than float32.
+func TestSparseTypes(t *testing.T) {
+	o := attntest.Options{RequireAll: true, Filter: someSparseTypes}
+	if full {
+		o.Filter = nil
+	}
+	b := open(t, dispatch.Config{CacheDir: "off"})
+	attntest.RunSparseTypes(t, b, o)
+	t.Logf("%d pipelines", b.PipelinesCreated())
+}
+
 // TestSparsePlain: the build of flash without subgroups skips tiles as well, between barriers.
 func TestSparsePlain(t *testing.T) {
 	attntest.RunSparse(t, open(t, dispatch.Config{CacheDir: "off", Disable: []string{"subgroup"}}), attntest.Options{RequireAll: true, Filter: someSparse})

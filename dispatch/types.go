@@ -12,16 +12,6 @@ type types struct{ Q, K, V, Out vkattn.Type }
 
 func typesOf(op vkattn.Attention) types { return types{op.TypeQ, op.TypeK, op.TypeV, op.TypeOut} }
 
-// float32Only says why kernels that know float32 alone cannot run op, or "".
-func float32Only(op vkattn.Attention) string {
-	for i, x := range typesOf(op).all() {
-		if x != vkattn.Float32 {
-			return fmt.Sprintf("%s is %s, this one reads and writes f32", typeNames[i], x)
-		}
-	}
-	return ""
-}
-
 var typeNames = [...]string{"q", "k", "v", "out"}
 
 func (t types) all() [4]vkattn.Type { return [...]vkattn.Type{t.Q, t.K, t.V, t.Out} }

@@ -41,6 +41,12 @@ func TestValidationRaces(t *testing.T) {
 			specs := attntest.CacheSpecs()
 			cacheSample(t, b, []vkattn.CacheSpec{specs[1], specs[3]}, []int{30, 80, 1})
 		}},
+		{"linear/types", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunLinear(t, b, attntest.Options{Filter: linearFewTypes})
+		}},
+		{"linear/matrix", dispatch.Config{Kernel: "linear_chunk", Disable: []string{"linear_chunk"}}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunLinear(t, b, attntest.Options{Filter: linearFewTypes})
+		}},
 		{"rope", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) { attntest.RunRope(t, b, attntest.Options{RequireAll: true}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,18 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#if MATRIX
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
+#if BFLOAT
+#extension GL_EXT_bfloat16 : require
+#define ELEMENT bfloat16_t
+#else
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#define ELEMENT float16_t
+#endif
+#endif
 
 // Linear attention by chunks of CHUNK tokens, for long prompts. G_a being the sum of the log decays of the chunk's tokens
 // up to a, and Gamma_ab = exp(G_a - G_b) for b <= a, of each feature where decays are of features:
@@ -18,45 +30,92 @@
 // rule is solved by forward substitution: first the inverses of its blocks of 16 on the diagonal, row by row, then block by
 // block. Products of powers of A lose everything where keys are alike. No subgroup operations.
 //
+// MATRIX: matrix units multiply, for q, k and v of sixteen bits and decays that all features share. Features are rounded to
+// that type. States, weights and updates are two operands, the second being what rounding takes from the first, so that
+// they are nearly as good as in float32; powers of two keep states, and weights by row, in the range of float16. The system
+// is solved in float32. A value that is not finite may spoil its whole chunk.
+//
 // Shared memory: (2 or, with decays of features, 5) SLICE CHUNK + CHUNK^2 + 16 CHUNK (delta rule) + SPAN (CHUNK + PADDED)
-// floats, and a little more.
+// floats, and a little more. MATRIX: CHUNK max(CHUNK, PADDED / 2) + 16 CHUNK (delta rule) + SPAN (2 CHUNK + PADDED).
 //
 // Yang et al., arXiv:2312.06635, section 4, and arXiv:2406.06484, section 3.
 
 layout(local_size_x_id = 0) in;                         // (CHUNK/4)^2: a tile of 4 x 4 scores each
 layout(constant_id = 1) const uint CHUNK = 64;          // 16, 32 or 64
 layout(constant_id = 2) const uint PADDED = 64;         // at least F, a multiple of SLICE
-layout(constant_id = 3) const bool VECTOR = false;
+layout(constant_id = 3) const bool VECTOR = false;      // MATRIX reads four elements at a time
 layout(constant_id = 4) const bool DELTA = false;
 layout(constant_id = 5) const uint NORM = 0;            // NORM_NONE or NORM_SUM
 layout(constant_id = 6) const bool EXPONENTIAL = false; // the feature map needs exp
 layout(constant_id = 7) const uint SPAN = 16;           // a multiple of CHUNK/4
+#if MATRIX
+const bool CHANNEL = false;
+#else
 layout(constant_id = 8) const bool CHANNEL = false;     // a log decay for each feature
+#endif
 layout(constant_id = 9) const uint SLICE = 16;
+layout(constant_id = 10) const uint TYPE_Q = 0u;        // of what is read and written here: 32 or 16 bits
+layout(constant_id = 11) const uint TYPE_K = 0u;
+layout(constant_id = 12) const uint TYPE_V = 0u;
+layout(constant_id = 13) const uint TYPE_OUT = 0u;
+#if MATRIX
+layout(constant_id = 14) const uint SUBGROUP = 8;
+layout(constant_id = 15) const uint M = 8;
+layout(constant_id = 16) const uint N = 8;              // and K
+#endif
 
 const uint BLOCK = 16u;
 const uint BLOCKS = CHUNK / BLOCK;
 const uint QUADS = CHUNK / 4u;      // of tokens
 const uint TILES = SPAN / QUADS;    // of 4 tokens and a column that an invocation has
 const uint FEATURES = CHANNEL ? SLICE * QUADS : 1u;
+const uint UPDATE_ROW = MATRIX == 1 ? QUADS + 1u : 1u;
 
 #include "lib/linear.glsl"
+#define TYPES 1
 #include "lib/access.glsl"
 
 layout(std430, set = 0, binding = 5) buffer State { float state[]; };
 layout(std430, set = 0, binding = 6) readonly buffer Decays { float decay_data[]; };
 layout(std430, set = 0, binding = 7) readonly buffer Betas { float beta_data[]; };
 
+#if MATRIX
+const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
+const bool WIDE = false;
+#include "lib/matrix_access.glsl"
+
+// What lies in the area one after the other, in 16 bytes: operands of a slice of features, rows 16 bytes apart; scores, laid
+// out as scores4; weights; products of weights, laid out as updates4; all features of the keys.
+const uint FEATURE_ROW = SLICE / 8u + 1u, COLUMN_ROW = SPAN / 8u + 1u, WEIGHT_ROW = CHUNK / 8u + 1u, KEY_ROW = PADDED / 8u + 1u;
+const uint KEYS_AT = CHUNK * FEATURE_ROW, STATES_AT = 2u * KEYS_AT, STATES_END = STATES_AT + 2u * SLICE * COLUMN_ROW;
+const uint WEIGHTS = 2u * CHUNK * WEIGHT_ROW > CHUNK * QUADS ? 2u * CHUNK * WEIGHT_ROW : CHUNK * QUADS;
+const uint AREA1 = STATES_END > WEIGHTS ? STATES_END : WEIGHTS;
+const uint AREA2 = SPAN * UPDATE_ROW > CHUNK * KEY_ROW ? SPAN * UPDATE_ROW : CHUNK * KEY_ROW;
+
+shared uvec4 area[AREA1 > AREA2 ? AREA1 : AREA2];
+shared uvec4 update8[2u * CHUNK * COLUMN_ROW];          // U as operands, and what rounding took from them
+shared uint tops[CHUNK];                    // largest weights of rows, as bits
+shared uint state_top;                      // largest number of the state
+
+vec4 score4(uint at) { return uintBitsToFloat(area[at]); }
+void put_score4(uint at, vec4 x) { area[at] = floatBitsToUint(x); }
+uint update_at(uint quad, uint column) { return column * UPDATE_ROW + quad; }
+#else
 shared vec4 rows4[SLICE * QUADS];           // queries, or the delta rule's keys: of feature i, tokens 4a to 4a+3: [i * QUADS + a]
 shared vec4 keys4[SLICE * QUADS];
 shared vec4 sums4[FEATURES];                // log decays of features, summed up from the start of the block
 shared vec4 since4[FEATURES];               // rows4 decayed from the start of the block on
 shared vec4 until4[FEATURES];               // keys4 decayed to the end of the block
+shared vec4 scores4[CHUNK * QUADS];         // of tokens 4a to 4a+3 for token b: [b * QUADS + a]
+
+vec4 score4(uint at) { return scores4[at]; }
+void put_score4(uint at, vec4 x) { scores4[at] = x; }
+uint update_at(uint quad, uint column) { return quad * SPAN + column; }
+#endif
 shared float jumps[(BLOCKS + 1u) * (BLOCKS + 1u) * (CHANNEL ? SLICE : 1u)];     // decay of blocks [p, q): [(p * (BLOCKS + 1) + q) * SLICE + i]; of all features its logarithm
 shared float totals[CHANNEL ? PADDED : 1u]; // log decays of features in all chunks so far
-shared vec4 scores4[CHUNK * QUADS];         // of tokens 4a to 4a+3 for token b: [b * QUADS + a]
 shared vec4 inverses4[DELTA ? CHUNK * 4u : 1u];         // of the blocks on the diagonal of I + A, in the same way: [b * 4 + a % 4]
-shared vec4 updates4[QUADS * SPAN];         // U: [a * SPAN + column]
+shared vec4 updates4[MATRIX == 1 ? SPAN * UPDATE_ROW : QUADS * SPAN];   // U, of tokens 4a to 4a+3: [update_at(a, column)]
 shared float cells[PADDED * SPAN];          // S
 shared float prefix[CHUNK], suffix[CHUNK];  // sums of log decays: from the start of the block to a token, behind it to the end
 shared float logs[CHUNK];                   // log decays; then denominators
@@ -90,12 +149,247 @@ vec4 until_of(uint quad) { return vec4(decay_until(4u * quad), decay_until(4u * 
 uint me, size, length;
 uint k_at, decay_at;        // of the chunk's first token
 
+#if MATRIX
+// What the matrix units do. Tiles of a product are shared out over the subgroups.
+#define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
+#define OPERAND_B coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB>
+#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
+
+const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
+const uint TOKEN_TILES = CHUNK / N, COLUMN_TILES = SPAN / N;        // of N
+const uint SCORE_TILES = CHUNK / M * TOKEN_TILES, FOUND_TILES = CHUNK / M * COLUMN_TILES, STATE_TILES = PADDED / M * COLUMN_TILES;
+const uint SCORE_EACH = (SCORE_TILES + SUBGROUPS - 1u) / SUBGROUPS, FOUND_EACH = (FOUND_TILES + SUBGROUPS - 1u) / SUBGROUPS;
+
+// down is the power of two that brings numbers up to top into the range of float16, and 1 where they are in it.
+float down(uint top) {
+    uint exponent = top >> 23;
+    return OPERAND != TYPE_FLOAT16 || exponent <= 140u ? 1.0 : uintBitsToFloat((267u - exponent) << 23);
+}
+
+uint top_of(float x) {
+    uint bits = floatBitsToUint(x) & 0x7fffffffu;
+    return bits < 0x7f800000u ? bits : 0u;
+}
+
+// put_operands writes eight numbers as operands, and what rounding takes from them.
+#define PUT_OPERANDS(to, at, beside, a, b)                                                                          \
+    {                                                                                                               \
+        uvec4 first = operands(a, b);                                                                               \
+        to[at] = first;                                                                                             \
+        to[(at) + (beside)] = operands(a - from_halves(OPERAND, first.xy), b - from_halves(OPERAND, first.zw));     \
+    }
+
+vec4 features_of(vec4 x, uint f) {
+    return vec4(f < size ? feature_of(x.x) : 0.0, f + 1u < size ? feature_of(x.y) : 0.0, f + 2u < size ? feature_of(x.z) : 0.0, f + 3u < size ? feature_of(x.w) : 0.0);
+}
+
+// stage brings features [f, f+count) of the chunk's tokens to the area.
+void stage(bool queries, uint base, uint f, uint count, uint at, uint row) {
+    for (uint x = me; x < CHUNK * count / 8u; x += gl_WorkGroupSize.x) {
+        uint a = x / (count / 8u), i = x % (count / 8u), d = f + 8u * i;
+        uvec4 y = uvec4(0u);
+        if (a < length && d < size) {
+            if (queries) {
+                y = operands(features_of(load_q(base + a * q_row, d, q_dim), d), features_of(load_q(base + a * q_row, d + 4u, q_dim), d + 4u));
+            } else {
+                y = operands(features_of(load_k(base + a * k_row, d, k_dim), d), features_of(load_k(base + a * k_row, d + 4u, k_dim), d + 4u));
+            }
+        }
+        area[at + a * row + i] = y;
+    }
+}
+
+void stage_state(uint f, float by) {
+    for (uint x = me; x < SLICE * SPAN / 8u; x += gl_WorkGroupSize.x) {
+        uint i = x / (SPAN / 8u), c = x % (SPAN / 8u), from = (f + i) * SPAN + 8u * c;
+        vec4 a = vec4(cells[from], cells[from + 1u], cells[from + 2u], cells[from + 3u]) * by;
+        vec4 b = vec4(cells[from + 4u], cells[from + 5u], cells[from + 6u], cells[from + 7u]) * by;
+        PUT_OPERANDS(area, STATES_AT + i * COLUMN_ROW + c, SLICE * COLUMN_ROW, a, b)
+    }
+}
+
+// similarities are the scores of a tile of 4 x 4, without decays, and what rows find in the columns.
+void similarities(bool queries, uint row, uint ta, uint tb, out vec4 tile[4], out vec4 found[TILES]) {
+    ACCUMULATOR scores[SCORE_EACH], finds[FOUND_EACH];
+    [[unroll]] for (uint x = 0u; x < SCORE_EACH; x++) {
+        scores[x] = ACCUMULATOR(0.0);
+    }
+    [[unroll]] for (uint x = 0u; x < FOUND_EACH; x++) {
+        finds[x] = ACCUMULATOR(0.0);
+    }
+    float by = down(state_top);
+    uint rows_at = queries ? 0u : KEYS_AT;
+    [[dont_unroll]] for (uint f = 0u; f < PADDED; f += SLICE) {
+        barrier();
+        if (queries) {
+            stage(true, row, f, SLICE, 0u, FEATURE_ROW);
+        }
+        stage(false, k_at, f, SLICE, KEYS_AT, FEATURE_ROW);
+        stage_state(f, by);
+        barrier();
+        [[unroll]] for (uint x = 0u; x < SCORE_EACH; x++) {
+            uint i = (gl_SubgroupID + x * SUBGROUPS) / TOKEN_TILES, j = (gl_SubgroupID + x * SUBGROUPS) % TOKEN_TILES;
+            if (i < CHUNK / M && j * N < (i + 1u) * M) {
+                for (uint k = 0u; k < SLICE / N; k++) {
+                    OPERAND_A a;
+                    OPERAND_B b;
+                    coopMatLoad(a, area, rows_at + i * M * FEATURE_ROW + k * (N / 8u), FEATURE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                    coopMatLoad(b, area, KEYS_AT + j * N * FEATURE_ROW + k * (N / 8u), FEATURE_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+                    scores[x] = coopMatMulAdd(a, b, scores[x]);
+                }
+            }
+        }
+        [[unroll]] for (uint x = 0u; x < FOUND_EACH; x++) {
+            uint i = (gl_SubgroupID + x * SUBGROUPS) / COLUMN_TILES, j = (gl_SubgroupID + x * SUBGROUPS) % COLUMN_TILES;
+            if (i < CHUNK / M) {
+                for (uint k = 0u; k < SLICE / N; k++) {
+                    OPERAND_A a;
+                    OPERAND_B b, second;
+                    coopMatLoad(a, area, rows_at + i * M * FEATURE_ROW + k * (N / 8u), FEATURE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                    coopMatLoad(b, area, STATES_AT + k * N * COLUMN_ROW + j * (N / 8u), COLUMN_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                    coopMatLoad(second, area, STATES_AT + (SLICE + k * N) * COLUMN_ROW + j * (N / 8u), COLUMN_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                    finds[x] = coopMatMulAdd(a, b, finds[x]);
+                    finds[x] = coopMatMulAdd(a, second, finds[x]);
+                }
+            }
+        }
+    }
+    barrier();
+    [[unroll]] for (uint x = 0u; x < SCORE_EACH; x++) {
+        uint i = (gl_SubgroupID + x * SUBGROUPS) / TOKEN_TILES, j = (gl_SubgroupID + x * SUBGROUPS) % TOKEN_TILES;
+        if (i < CHUNK / M && j * N < (i + 1u) * M) {
+            coopMatStore(scores[x], area, j * N * QUADS + i * (M / 4u), QUADS, gl_CooperativeMatrixLayoutColumnMajor);
+        }
+    }
+    [[unroll]] for (uint x = 0u; x < FOUND_EACH; x++) {
+        uint i = (gl_SubgroupID + x * SUBGROUPS) / COLUMN_TILES, j = (gl_SubgroupID + x * SUBGROUPS) % COLUMN_TILES;
+        if (i < CHUNK / M) {
+            coopMatStore(finds[x], updates4, j * N * UPDATE_ROW + i * (M / 4u), UPDATE_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+        }
+    }
+    for (uint a = me; a < CHUNK; a += gl_WorkGroupSize.x) {
+        tops[a] = 0u;
+    }
+    barrier();
+    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+        tile[c] = tb <= ta ? score4((4u * tb + c) * QUADS + ta) : vec4(0.0);
+    }
+    [[unroll]] for (uint t = 0u; t < TILES; t++) {
+        uint x = me + t * gl_WorkGroupSize.x;
+        found[t] = updates4[update_at(x / SPAN, x % SPAN)] / by;
+    }
+}
+
+// split_updates makes operands of the updates.
+void split_updates() {
+    barrier();
+    for (uint x = me; x < CHUNK * SPAN / 8u; x += gl_WorkGroupSize.x) {
+        uint t = x / (SPAN / 8u), c = x % (SPAN / 8u);
+        vec4 a, b;
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            a[i] = updates4[update_at(t / 4u, 8u * c + i)][t % 4u];
+            b[i] = updates4[update_at(t / 4u, 8u * c + i + 4u)][t % 4u];
+        }
+        PUT_OPERANDS(update8, t * COLUMN_ROW + c, CHUNK * COLUMN_ROW, a, b)
+    }
+}
+
+// see adds to found what the tokens of the chunk give: weights, of which an invocation has a tile, times updates.
+void see(uint ta, uint tb, vec4 tile[4], inout vec4 found[TILES]) {
+    if (OPERAND == TYPE_FLOAT16 && tb <= ta) {
+        [[unroll]] for (uint r = 0u; r < 4u; r++) {
+            atomicMax(tops[4u * ta + r], max(max(top_of(tile[0][r]), top_of(tile[1][r])), max(top_of(tile[2][r]), top_of(tile[3][r]))));
+        }
+    }
+    barrier();
+    [[unroll]] for (uint r = 0u; r < 4u; r++) {
+        vec4 w = vec4(tile[0][r], tile[1][r], tile[2][r], tile[3][r]) * down(tops[4u * ta + r]);
+        uvec2 first = operands(w, vec4(0.0)).xy, second = operands(w - from_halves(OPERAND, first), vec4(0.0)).xy;
+        uint at = (4u * ta + r) * WEIGHT_ROW + tb / 2u, component = tb % 2u * 2u;
+        area[at][component] = first.x;
+        area[at][component + 1u] = first.y;
+        area[at + CHUNK * WEIGHT_ROW][component] = second.x;
+        area[at + CHUNK * WEIGHT_ROW][component + 1u] = second.y;
+    }
+    barrier();
+    ACCUMULATOR sums[FOUND_EACH];
+    [[unroll]] for (uint x = 0u; x < FOUND_EACH; x++) {
+        sums[x] = ACCUMULATOR(0.0);
+        uint i = (gl_SubgroupID + x * SUBGROUPS) / COLUMN_TILES, j = (gl_SubgroupID + x * SUBGROUPS) % COLUMN_TILES;
+        if (i < CHUNK / M) {
+            for (uint k = 0u; k * N < (i + 1u) * M; k++) {
+                OPERAND_A a, second;
+                OPERAND_B b;
+                coopMatLoad(a, area, i * M * WEIGHT_ROW + k * (N / 8u), WEIGHT_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatLoad(second, area, (CHUNK + i * M) * WEIGHT_ROW + k * (N / 8u), WEIGHT_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatLoad(b, update8, k * N * COLUMN_ROW + j * (N / 8u), COLUMN_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                sums[x] = coopMatMulAdd(a, b, sums[x]);
+                sums[x] = coopMatMulAdd(second, b, sums[x]);
+                if (DELTA) { // else values are what they are
+                    coopMatLoad(b, update8, (CHUNK + k * N) * COLUMN_ROW + j * (N / 8u), COLUMN_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                    sums[x] = coopMatMulAdd(a, b, sums[x]);
+                }
+            }
+        }
+    }
+    barrier();
+    [[unroll]] for (uint x = 0u; x < FOUND_EACH; x++) {
+        uint i = (gl_SubgroupID + x * SUBGROUPS) / COLUMN_TILES, j = (gl_SubgroupID + x * SUBGROUPS) % COLUMN_TILES;
+        if (i < CHUNK / M) {
+            coopMatStore(sums[x], area, j * N * UPDATE_ROW + i * (M / 4u), UPDATE_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+        }
+    }
+    barrier();
+    [[unroll]] for (uint t = 0u; t < TILES; t++) {
+        uint x = me + t * gl_WorkGroupSize.x, quad = x / SPAN;
+        vec4 by = vec4(down(tops[4u * quad]), down(tops[4u * quad + 1u]), down(tops[4u * quad + 2u]), down(tops[4u * quad + 3u]));
+        found[t] += uintBitsToFloat(area[update_at(quad, x % SPAN)]) / by;
+    }
+}
+
+// renew brings the state, of which the chunk keeps a part, behind the chunk.
+void renew(float kept) {
+    for (uint x = me; x < CHUNK * SPAN / 8u; x += gl_WorkGroupSize.x) {
+        uint t = x / (SPAN / 8u), at = t * COLUMN_ROW + x % (SPAN / 8u);
+        uvec4 first = update8[at], second = update8[at + CHUNK * COLUMN_ROW];
+        vec4 a = (from_halves(OPERAND, first.xy) + from_halves(OPERAND, second.xy)) * decay_until(t);
+        vec4 b = (from_halves(OPERAND, first.zw) + from_halves(OPERAND, second.zw)) * decay_until(t);
+        PUT_OPERANDS(update8, at, CHUNK * COLUMN_ROW, a, b)
+    }
+    stage(false, k_at, 0u, PADDED, 0u, KEY_ROW);
+    if (me == 0u) {
+        state_top = 0u;
+    }
+    barrier();
+    uint top = 0u;
+    [[dont_unroll]] for (uint tile = gl_SubgroupID; tile < STATE_TILES; tile += SUBGROUPS) {
+        uint i = tile / COLUMN_TILES, j = tile % COLUMN_TILES;
+        ACCUMULATOR s;
+        coopMatLoad(s, cells, i * M * SPAN + j * N, SPAN, gl_CooperativeMatrixLayoutRowMajor);
+        s = s * kept;
+        for (uint k = 0u; k < TOKEN_TILES; k++) {
+            OPERAND_A a;
+            OPERAND_B b, second;
+            coopMatLoad(a, area, k * N * KEY_ROW + i * (M / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(b, update8, k * N * COLUMN_ROW + j * (N / 8u), COLUMN_ROW, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(second, update8, (CHUNK + k * N) * COLUMN_ROW + j * (N / 8u), COLUMN_ROW, gl_CooperativeMatrixLayoutRowMajor);
+            s = coopMatMulAdd(a, b, s);
+            s = coopMatMulAdd(a, second, s);
+        }
+        for (uint e = 0u; OPERAND == TYPE_FLOAT16 && e < uint(s.length()); e++) {
+            top = max(top, top_of(s[e]));
+        }
+        coopMatStore(s, cells, i * M * SPAN + j * N, SPAN, gl_CooperativeMatrixLayoutRowMajor);
+    }
+    atomicMax(state_top, top);
+}
+#else
 // load_keys fills keys4 with features [f, f+SLICE) of the chunk's keys, and with decays of features all that depends on them but since4.
 void load_keys(uint f) {
     for (uint x = me; x < SLICE * CHUNK; x += gl_WorkGroupSize.x) {
         uint a = x / SLICE, i = x % SLICE;
         bool there = a < length && f + i < size;
-        keys4[i * QUADS + a / 4u][a % 4u] = there ? feature_of(k_data[k_at + a * k_row + f + i]) : 0.0;
+        keys4[i * QUADS + a / 4u][a % 4u] = there ? feature_of(load_k1(k_at + a * k_row + f + i)) : 0.0;
         if (CHANNEL) {
             sums4[i * QUADS + a / 4u][a % 4u] = there ? forgets(decay_data[decay_at + a * decay_row + f + i]) : 0.0;
         }
@@ -138,7 +432,7 @@ void load_rows(bool queries, uint row, uint f) {
         uint a = x / SLICE, i = x % SLICE;
         float r = 0.0;
         if (queries) {
-            r = a < length && f + i < size ? feature_of(q_data[row + a * q_row + f + i]) : 0.0;
+            r = a < length && f + i < size ? feature_of(load_q1(row + a * q_row + f + i)) : 0.0;
         } else {
             r = keys4[i * QUADS + a / 4u][a % 4u];
         }
@@ -196,9 +490,10 @@ void similarities(bool queries, uint row, uint ta, uint tb, out vec4 tile[4], ou
         }
     }
 }
+#endif
 
-// weigh leaves a tile of scores, decayed and multiplied by factors of its rows, those up to the diagonal or below it.
-void weigh(uint ta, uint tb, vec4 tile[4], vec4 factors, bool diagonal) {
+// weigh is for a tile of scores, decayed and multiplied by factors of its rows, those up to the diagonal or below it.
+void weigh(uint ta, uint tb, inout vec4 tile[4], vec4 factors, bool diagonal) {
     [[unroll]] for (uint c = 0u; c < 4u; c++) {
         vec4 w = vec4(0.0);
         [[unroll]] for (uint r = 0u; r < 4u; r++) {
@@ -207,7 +502,13 @@ void weigh(uint ta, uint tb, vec4 tile[4], vec4 factors, bool diagonal) {
                 w[r] = factors[r] * tile[c][r] * (CHANNEL ? 1.0 : decay_between(a, b));
             }
         }
-        scores4[(4u * tb + c) * QUADS + ta] = w;
+        tile[c] = w;
+    }
+}
+
+void put_scores(uint ta, uint tb, vec4 tile[4]) {
+    [[unroll]] for (uint c = 0u; c < 4u; c++) {
+        put_score4((4u * tb + c) * QUADS + ta, tile[c]);
     }
 }
 
@@ -216,6 +517,63 @@ vec4 times(vec4 w, float x, uint q, uint c, uint a) {
     vec4 y = w * x;
     return q < a ? y : vec4(c == 0u ? y.x : 0.0, c <= 1u ? y.y : 0.0, c <= 2u ? y.z : 0.0, y.w);
 }
+
+#if !MATRIX
+// split_updates is for matrix units.
+void split_updates() {}
+
+// see adds to found what the tokens of the chunk give: weights, of which an invocation has a tile, times updates.
+void see(uint ta, uint tb, vec4 tile[4], inout vec4 found[TILES]) {
+    barrier();
+    if (tb <= ta) {
+        put_scores(ta, tb, tile);
+    }
+    barrier();
+    [[unroll]] for (uint t = 0u; t < TILES; t++) {
+        uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN;
+        for (uint q = 0u; q <= quad; q++) {
+            vec4 u = updates4[q * SPAN + c];
+            [[unroll]] for (uint b = 0u; b < 4u; b++) {
+                found[t] += times(scores4[(4u * q + b) * QUADS + quad], u[b], q, b, quad);
+            }
+        }
+    }
+}
+
+// renew brings the state, of which the chunk keeps a part, behind the chunk.
+void renew(float kept) {
+    if (!CHANNEL) {
+        [[unroll]] for (uint t = 0u; t < TILES; t++) {
+            uint x = me + t * gl_WorkGroupSize.x;
+            updates4[x] *= until_of(x / SPAN);
+        }
+    }
+    [[dont_unroll]] for (uint f = 0u; f < PADDED; f += SLICE) {
+        barrier();
+        load_keys(f);
+        barrier();
+        for (uint x = me; x < SLICE * SPAN; x += gl_WorkGroupSize.x) {
+            uint i = x / SPAN, c = x % SPAN;
+            float s = cells[f * SPAN + x] * (CHANNEL ? jumps[jump(0u, BLOCKS) + i] : kept);
+            for (uint block = 0u; block < BLOCKS; block++) {
+                float sum = 0.0;
+                for (uint q = 4u * block; q < 4u * block + 4u; q++) {
+                    sum += dot(CHANNEL ? until4[i * QUADS + q] : keys4[i * QUADS + q], updates4[q * SPAN + c]);
+                }
+                s += CHANNEL ? sum * jumps[jump(block + 1u, BLOCKS) + i] : sum;
+            }
+            cells[f * SPAN + x] = s;
+        }
+        if (CHANNEL) {
+            for (uint i = me; i < SLICE; i += gl_WorkGroupSize.x) {
+                for (uint block = 0u; block < BLOCKS; block++) {
+                    totals[f + i] += sums4[i * QUADS + 4u * block + 3u].w;
+                }
+            }
+        }
+    }
+}
+#endif
 
 // invert sets inverses4 to the inverses of the blocks of I + A on the diagonal: one column for each of CHUNK invocations.
 void invert() {
@@ -228,7 +586,7 @@ void invert() {
         float sum = r == column ? 1.0 : 0.0;
         [[unroll]] for (uint b = 0u; b < r; b++) {
             if (b >= column) {
-                sum -= scores4[(block * BLOCK + b) * QUADS + block * 4u + r / 4u][r % 4u] * x[b];
+                sum -= score4((block * BLOCK + b) * QUADS + block * 4u + r / 4u)[r % 4u] * x[b];
             }
         }
         x[r] = r < column ? 0.0 : sum;
@@ -246,12 +604,12 @@ void solve(vec4 right[TILES]) {
             if (quad / 4u == block) {
                 vec4 rest = right[t];
                 for (uint q = 0u; q < 4u * block; q++) {
-                    vec4 u = updates4[q * SPAN + column];
+                    vec4 u = updates4[update_at(q, column)];
                     [[unroll]] for (uint c = 0u; c < 4u; c++) {
-                        rest -= scores4[(4u * q + c) * QUADS + quad] * u[c];
+                        rest -= score4((4u * q + c) * QUADS + quad) * u[c];
                     }
                 }
-                updates4[quad * SPAN + column] = rest;
+                updates4[update_at(quad, column)] = rest;
             }
         }
         barrier();
@@ -261,7 +619,7 @@ void solve(vec4 right[TILES]) {
             solved[t] = vec4(0.0);
             if (quad / 4u == block) {
                 for (uint q = 4u * block; q <= quad; q++) {
-                    vec4 u = updates4[q * SPAN + column];
+                    vec4 u = updates4[update_at(q, column)];
                     [[unroll]] for (uint c = 0u; c < 4u; c++) {
                         solved[t] += times(inverses4[(4u * q + c) * 4u + quad % 4u], u[c], q, c, quad);
                     }
@@ -272,7 +630,7 @@ void solve(vec4 right[TILES]) {
         [[unroll]] for (uint t = 0u; t < TILES; t++) {
             uint x = me + t * gl_WorkGroupSize.x, column = x % SPAN, quad = x / SPAN;
             if (quad / 4u == block) {
-                updates4[quad * SPAN + column] = solved[t];
+                updates4[update_at(quad, column)] = solved[t];
             }
         }
         barrier();
@@ -297,6 +655,13 @@ void main() {
     uint total_column = columns + (NORM == NORM_NONE ? 0u : 1u);
     bool resumes = (slice.phase & PHASE_RESUME) != 0u, counts = (slice.phase & PHASE_TOTAL) != 0u && index % blocks == 0u;
     float total = resumes && counts ? state[base + total_column] : 0.0;
+#if MATRIX
+    uint top = 0u;
+    if (me == 0u) {
+        state_top = 0u;
+    }
+    barrier();
+#endif
     for (uint x = me; x < PADDED * SPAN; x += gl_WorkGroupSize.x) {
         uint i = x / SPAN, c = x % SPAN;
         bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
@@ -309,10 +674,16 @@ void main() {
             }
         }
         cells[x] = s;
+#if MATRIX
+        top = max(top, top_of(s));
+#endif
         if (CHANNEL && c == 0u) {
             totals[i] = resumes && counts && i < size ? state[base + i * slice.state_row + total_column] : 0.0;
         }
     }
+#if MATRIX
+    atomicMax(state_top, top);
+#endif
     int first = int(part * slice.part_tokens) + slice.token_first;
     int end = min(int(part * slice.part_tokens) + slice.token_end, seq.sk);
     uint k_first = slice.k_base, q_at = slice.q_base, q_heads = q_head;
@@ -364,17 +735,21 @@ void main() {
         }
         vec4 update[TILES];
         [[unroll]] for (uint t = 0u; t < TILES; t++) {
-            uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN, column = min(first_column + c, columns - 1u);
+            uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN, column = first_column + c;
             bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
             [[unroll]] for (uint r = 0u; r < 4u; r++) {
                 uint a = 4u * quad + r;
-                update[t][r] = a < length ? (is_z ? 1.0 : v_data[v_at + (uint(t0) + a) * v_row + column]) : 0.0;
+                update[t][r] = a < length && is_z ? 1.0 : 0.0;
+                if (a < length && !is_z && column < columns) {
+                    update[t][r] = load_v1(v_at + (uint(t0) + a) * v_row + column);
+                }
             }
         }
         if (DELTA) {
             similarities(false, 0u, ta, tb, tile, found);
             if (tb <= ta) {
                 weigh(ta, tb, tile, vec4(betas[4u * ta], betas[4u * ta + 1u], betas[4u * ta + 2u], betas[4u * ta + 3u]), false);
+                put_scores(ta, tb, tile);
             }
             barrier();
             invert();
@@ -388,27 +763,23 @@ void main() {
         } else {
             [[unroll]] for (uint t = 0u; t < TILES; t++) {
                 uint x = me + t * gl_WorkGroupSize.x;
-                updates4[x] = update[t];
+                updates4[update_at(x / SPAN, x % SPAN)] = update[t];
             }
         }
+        split_updates();
         [[dont_unroll]] for (uint r = read_first; r < read_end; r++) {
             uint h = output_head(head, r);
             similarities(true, q_at + query_head(h) * q_heads + uint(t0) * q_row, ta, tb, tile, found);
-            barrier();
+            [[unroll]] for (uint t = 0u; t < TILES; t++) {
+                found[t] *= CHANNEL ? vec4(1.0) : since_of((me + t * gl_WorkGroupSize.x) / SPAN);
+            }
             if (tb <= ta) {
                 weigh(ta, tb, tile, vec4(1.0), true);
             }
-            barrier();
+            see(ta, tb, tile, found);
             [[unroll]] for (uint t = 0u; t < TILES; t++) {
                 uint x = me + t * gl_WorkGroupSize.x, c = x % SPAN, quad = x / SPAN;
-                vec4 o = CHANNEL ? found[t] : since_of(quad) * found[t];
-                for (uint q = 0u; q <= quad; q++) {
-                    vec4 u = updates4[q * SPAN + c];
-                    [[unroll]] for (uint b = 0u; b < 4u; b++) {
-                        o += times(scores4[(4u * q + b) * QUADS + quad], u[b], q, b, quad);
-                    }
-                }
-                found[t] = o * scale;
+                found[t] *= scale;
                 if (NORM != NORM_NONE && c == SPAN - 1u) {
                     [[unroll]] for (uint a = 0u; a < 4u; a++) {
                         logs[4u * quad + a] = found[t][a] + eps;
@@ -428,7 +799,7 @@ void main() {
                                 float sum = logs[4u * quad + a];
                                 y = sum == 0.0 ? 0.0 : y / sum;
                             }
-                            out_data[out_at + h * out_head + (uint(t0) + 4u * quad + a) * out_row + first_column + c] = y;
+                            store_out1(out_at + h * out_head + (uint(t0) + 4u * quad + a) * out_row + first_column + c, y);
                         }
                     }
                 }
@@ -437,36 +808,8 @@ void main() {
         barrier();
         if (!CHANNEL) {
             total += jumps[jump(0u, BLOCKS)];
-            [[unroll]] for (uint t = 0u; t < TILES; t++) {
-                uint x = me + t * gl_WorkGroupSize.x;
-                updates4[x] *= until_of(x / SPAN);
-            }
         }
-        float kept = CHANNEL ? 0.0 : exp_small(jumps[jump(0u, BLOCKS)]);
-        [[dont_unroll]] for (uint f = 0u; f < PADDED; f += SLICE) {
-            barrier();
-            load_keys(f);
-            barrier();
-            for (uint x = me; x < SLICE * SPAN; x += gl_WorkGroupSize.x) {
-                uint i = x / SPAN, c = x % SPAN;
-                float s = cells[f * SPAN + x] * (CHANNEL ? jumps[jump(0u, BLOCKS) + i] : kept);
-                for (uint block = 0u; block < BLOCKS; block++) {
-                    float sum = 0.0;
-                    for (uint q = 4u * block; q < 4u * block + 4u; q++) {
-                        sum += dot(CHANNEL ? until4[i * QUADS + q] : keys4[i * QUADS + q], updates4[q * SPAN + c]);
-                    }
-                    s += CHANNEL ? sum * jumps[jump(block + 1u, BLOCKS) + i] : sum;
-                }
-                cells[f * SPAN + x] = s;
-            }
-            if (CHANNEL) {
-                for (uint i = me; i < SLICE; i += gl_WorkGroupSize.x) {
-                    for (uint block = 0u; block < BLOCKS; block++) {
-                        totals[f + i] += sums4[i * QUADS + 4u * block + 3u].w;
-                    }
-                }
-            }
-        }
+        renew(CHANNEL ? 0.0 : exp_small(jumps[jump(0u, BLOCKS)]));
     }
     barrier();
 

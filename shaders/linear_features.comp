@@ -5,19 +5,21 @@
 //
 //   y = x, or W x (favor: W x D^(-1/4));   out = map(y) + map_eps
 //
-// x [B,heads_k,S,D], any strides, W [F,D], out in scratch: [sequences,states,tokens,F]. Keys of favor take two turns:
+// x [B,heads_k,S,D] of 32 or 16 bits, any strides, W [F,D], out in scratch: [sequences,states,tokens,F]. Keys of favor take two turns:
 // y - |x D^(-1/4)|^2/2 and its maximum for each token; then, with PHASE_APPLY, exp(out - c) where the maximum stands c.
 // One workgroup has one token of one head. Shared memory: two floats per invocation.
 //
 // Choromanski et al., arXiv:2009.14794, section 2.3; softmax: Shen et al., arXiv:1812.01243.
 
 layout(local_size_x_id = 0) in;     // a power of two
+layout(constant_id = 1) const uint TYPE_Q = 0u;     // of x
 
 #include "lib/linear.glsl"
+#define TYPES 1
+const bool VECTOR = false;
+const uint TYPE_K = 0u, TYPE_V = 0u, TYPE_OUT = 0u;
+#include "lib/access.glsl"
 
-layout(std430, set = 0, binding = 1) readonly buffer X { float x_data[]; };
-layout(std430, set = 0, binding = 2) readonly buffer W { float w_data[]; };
-layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
 layout(std430, set = 0, binding = 7) buffer Peaks { float peak_data[]; };    // of each token, like out with F = 1
 
 shared vec2 exchanged[gl_WorkGroupSize.x];
@@ -90,7 +92,7 @@ void main() {
     float top = -3.4028234663852886e38, square = 0.0;
     if (favor) {
         for (uint d = me; d < dim; d += step) {
-            float x = x_data[x_at + d] * root;
+            float x = load_q1(x_at + d) * root;
             square += x * x;
         }
     }
@@ -98,10 +100,10 @@ void main() {
         float y = 0.0;
         if (project) {
             for (uint d = 0u; d < dim; d++) {
-                y += w_data[slice.k_base + f * k_row + d] * (x_data[x_at + d] * root);
+                y += k_data[slice.k_base + f * k_row + d] * (load_q1(x_at + d) * root);
             }
         } else {
-            y = x_data[x_at + f];
+            y = load_q1(x_at + f);
         }
         if (!favor && map != MAP_SOFTMAX) {
             y = mapped(y) + map_eps;

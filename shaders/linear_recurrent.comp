@@ -35,6 +35,10 @@ layout(constant_id = 7) const bool CHANNEL = false;     // a log decay for each 
 layout(constant_id = 8) const uint NORM = 0;            // NORM_*
 layout(constant_id = 9) const uint MAPPING = 0;         // 0: features are what they are, 1: a map without exp, 2: one with exp
 layout(constant_id = 10) const bool WHOLE = false;      // a row group is a whole subgroup
+layout(constant_id = 11) const uint TYPE_Q = 0u;        // of what is read and written here: 32 or 16 bits
+layout(constant_id = 12) const uint TYPE_K = 0u;
+layout(constant_id = 13) const uint TYPE_V = 0u;
+layout(constant_id = 14) const uint TYPE_OUT = 0u;
 
 const uint KEYS = NORM == 0u ? READS : 2u * READS;      // sums that are gathered together: numerators, denominators
 const uint SUMS = NORM == 0u ? 0u : READS;              // the first denominator
@@ -42,6 +46,7 @@ const uint FOUND_Z = NORM == 0u ? 0u : 1u;              // what a key finds in z
 
 #include "lib/linear.glsl"
 #define QUERY_TEXELS TEXELS
+#define TYPES 1
 #include "lib/access.glsl"
 #include "lib/exchange.glsl"
 
@@ -142,6 +147,23 @@ void multiply_z(uint c, vec4 a[DIM4]) {
     }
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         products[r * KEYS + c] = sum;
+    }
+}
+
+// store writes element i of out, one of the columns of a lane; of all lanes of a group at once. Two columns that share a
+// word have neighbouring lanes.
+void store(uint i, float x, bool own) {
+#if SUBGROUP
+    if (VECTOR && TYPE_OUT != TYPE_FLOAT32) {
+        uvec4 codes = to_codes(TYPE_OUT, vec4(x, subgroupShuffleXor(x, 1u), 0.0, 0.0));
+        if (own && (i & 1u) == 0u) {
+            out_words[i >> 1] = codes.x | codes.y << 16;
+        }
+        return;
+    }
+#endif
+    if (own) {
+        store_out1(i, x);
     }
 }
 
@@ -306,17 +328,13 @@ void main() {
             }
             settle();
             gather();
-            if (group_lane() < ROWS && own < columns) {
-                [[unroll]] for (uint c = 0u; c < READS; c++) {
-                    if (r0 + c < last_read) {
-                        float x = scores[c] * factor;
-                        if (NORM == NORM_SUM) {
-                            float sum = scores[SUMS + c] * factor + small;
-                            x = sum == 0.0 ? 0.0 : x / sum;
-                        }
-                        out_data[out_at + output_head(head, r0 + c) * out_head + uint(t) * out_step + own] = x;
-                    }
+            [[unroll]] for (uint c = 0u; c < READS; c++) {
+                float x = scores[c] * factor;
+                if (NORM == NORM_SUM) {
+                    float sum = scores[SUMS + c] * factor + small;
+                    x = sum == 0.0 ? 0.0 : x / sum;
                 }
+                store(out_at + output_head(head, r0 + c) * out_head + uint(t) * out_step + own, x, group_lane() < ROWS && own < columns && r0 + c < last_read);
             }
         }
     }

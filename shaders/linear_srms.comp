@@ -3,16 +3,19 @@
 
 // TransNormer's norm: each token of out divided by its root mean square over all heads and values, plus eps.
 //
-// out [B,H,Sq,Dv], any strides, in place. One workgroup has one token of one sequence. Where not all heads can be bound
+// in [B,H,Sq,Dv] float32, out of any float type, any strides; they may be the same. One workgroup has one token of one sequence. Where not all heads can be bound
 // at once, dispatches with PHASE_ADVANCE alone collect, and those with PHASE_READ alone divide: sums [Sq] keeps the
 // largest value and the sum of squares of what is scaled by it. Shared memory: one float per invocation. Qin et al., arXiv:2210.10340, equation 11.
 
 layout(local_size_x_id = 0) in;     // a power of two
+layout(constant_id = 1) const uint TYPE_OUT = 0u;
 
 #include "lib/linear.glsl"
+#include "lib/types.glsl"
+const bool VECTOR = false;
+#include "lib/out.glsl"
 
-layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
-
+layout(std430, set = 0, binding = 1) readonly buffer In { float in_data[]; };
 layout(std430, set = 0, binding = 5) buffer Sums { vec2 sums[]; };
 
 shared float exchanged[gl_WorkGroupSize.x];
@@ -29,8 +32,8 @@ float over_workgroup(float x, bool maximum) {
     return y;
 }
 
-// place is where the i-th head of those that read the states of this dispatch starts.
-uint place(uint i, uint some) { return output_head(slice.head_first + i / some, slice.read_first + i % some) * out_head; }
+// head_at is the i-th head of those that read the states of this dispatch.
+uint head_at(uint i, uint some) { return output_head(slice.head_first + i / some, slice.read_first + i % some); }
 
 void main() {
     uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
@@ -43,19 +46,20 @@ void main() {
     if (t >= seq.sq) {
         return;
     }
-    uint base = slice.out_base + seq.batch * out_batch + (seq.q0 + uint(t)) * out_row;
+    uint from = slice.q_base + seq.batch * q_batch + (seq.q0 + uint(t)) * q_row;
+    uint to = slice.out_base + seq.batch * out_batch + (seq.q0 + uint(t)) * out_row;
     uint some = slice.read_end - slice.read_first, width = value_dim, step = gl_WorkGroupSize.x, me = gl_LocalInvocationID.x;
     uint n = slice.head_count * some * width;
     bool collect = (slice.phase & PHASE_ADVANCE) != 0u, divide = (slice.phase & PHASE_READ) != 0u;
     float top = 0.0, sum = 0.0;
     if (collect) {
         for (uint i = me; i < n; i += step) {
-            top = max(top, abs(out_data[base + place(i / width, some) + i % width]));
+            top = max(top, abs(in_data[from + head_at(i / width, some) * q_head + i % width]));
         }
         // Squares of what is scaled to 1 neither overflow nor vanish.
         top = over_workgroup(top, true);
         for (uint i = me; i < n; i += step) {
-            float x = out_data[base + place(i / width, some) + i % width] / (top > 0.0 ? top : 1.0);
+            float x = in_data[from + head_at(i / width, some) * q_head + i % width] / (top > 0.0 ? top : 1.0);
             sum += x * x;
         }
         sum = over_workgroup(sum, false);
@@ -76,7 +80,8 @@ void main() {
     }
     float size = (top > 0.0 ? top : 1.0) * sqrt(sum / float(heads * width)) + eps;
     for (uint i = me; i < n; i += step) {
-        uint at = base + place(i / width, some) + i % width;
-        out_data[at] = size == 0.0 ? 0.0 : out_data[at] / size;
+        uint head = head_at(i / width, some), column = i % width;
+        float x = in_data[from + head * q_head + column];
+        store_out1(to + head * out_head + column, size == 0.0 ? 0.0 : x / size);
     }
 }

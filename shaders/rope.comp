@@ -1,12 +1,13 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 
 // Rotary position embedding: in every row of a head, pair i of columns (x, y) is turned by the angle of the row's position,
 //
 //   x' = x cos - y sin,   y' = y cos + x sin
 //
-// and the columns behind the pairs are copied, bit by bit.
+// and the columns behind the pairs are copied, bit by bit if q and out are of one type.
 //
-// q, out [B,H,S,D], cos, sin [1 or B,1,rows,R/2], positions [1 or B,S], any strides; bases are of the first element of the
+// q, out [B,H,S,D] of 32 or 16 bits, cos, sin [1 or B,1,rows,R/2], positions [1 or B,S], any strides; bases are of the first element of the
 // area that the dispatch has. One invocation has one pair of a row or two of the columns behind; with VECTOR, where all rows
 // start at multiples of four elements, four pairs or eight columns. Workgroups in y are heads, in z sequences. Products are
 // rounded, so that all ways of running this give the same bits. No shared memory. Su et al., arXiv:2104.09864, section 3.4.2.
@@ -14,6 +15,8 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool VECTOR = true;
 layout(constant_id = 2) const bool IN_PLACE = false;    // q is out: a load through another binding may come too late
+layout(constant_id = 3) const uint TYPE_Q = 0u;
+layout(constant_id = 4) const uint TYPE_OUT = 0u;
 
 layout(push_constant) uniform Slice {
     uint count;             // invocations that have something to do, in x: tokens * units; 0: none
@@ -32,25 +35,75 @@ layout(push_constant) uniform Slice {
 } slice;
 
 layout(std430, set = 0, binding = 0) readonly buffer Positions { uint positions[]; };
-layout(std430, set = 0, binding = 1) readonly buffer Q { uint q_data[]; };
-layout(std430, set = 0, binding = 1) readonly buffer Q4 { uvec4 q_data4[]; };
+#include "lib/types.glsl"
+#include "lib/out.glsl"
+
+layout(std430, set = 0, binding = 1) readonly buffer QWords { uint q_words[]; };
+layout(std430, set = 0, binding = 1) readonly buffer QWords2 { uvec2 q_words2[]; };
+layout(std430, set = 0, binding = 1) readonly buffer QWords4 { uvec4 q_words4[]; };
 layout(std430, set = 0, binding = 2) readonly buffer Cos { float cos_data[]; };
 layout(std430, set = 0, binding = 2) readonly buffer Cos4 { vec4 cos_data4[]; };
 layout(std430, set = 0, binding = 3) readonly buffer Sin { uint sin_data[]; };
 layout(std430, set = 0, binding = 3) readonly buffer Sin4 { uvec4 sin_data4[]; };
-layout(std430, set = 0, binding = 4) buffer Out { uint out_data[]; };
-layout(std430, set = 0, binding = 4) buffer Out4 { uvec4 out_data4[]; };
+layout(std430, set = 0, binding = 4) buffer OutWords4 { uvec4 out_words4[]; };
 
-float load(uint at) { return uintBitsToFloat(IN_PLACE ? out_data[at] : q_data[at]); }
-vec4 load4(uint at) { return uintBitsToFloat(IN_PLACE ? out_data4[at >> 2] : q_data4[at >> 2]); }
+// code is the bits of an element, codes2 and codes4 those of four, of 16 and 32 bits.
+uint code(uint at) {
+    if (TYPE_Q == TYPE_FLOAT32) {
+        return IN_PLACE ? out_words[at] : q_words[at];
+    }
+    return (IN_PLACE ? out_words[at >> 1] : q_words[at >> 1]) >> (at & 1u) * 16u & 0xffffu;
+}
+
+uvec2 codes2(uint at) { return IN_PLACE ? out_words2[at >> 2] : q_words2[at >> 2]; }
+uvec4 codes4(uint at) { return IN_PLACE ? out_words4[at >> 2] : q_words4[at >> 2]; }
+
+float load(uint at) { return TYPE_Q == TYPE_FLOAT32 ? uintBitsToFloat(code(at)) : from_halves(TYPE_Q, uvec2(code(at), 0u)).x; }
+vec4 load4(uint at) { return TYPE_Q == TYPE_FLOAT32 ? uintBitsToFloat(codes4(at)) : from_halves(TYPE_Q, codes2(at)); }
+
+void store(uint at, float x) {
+    if (TYPE_OUT == TYPE_FLOAT32) {
+        out_words[at] = floatBitsToUint(x);
+    } else {
+        store_code(at, to_codes(TYPE_OUT, vec4(x)).x);
+    }
+}
+
+void store4(uint at, vec4 x) {
+    if (TYPE_OUT == TYPE_FLOAT32) {
+        out_words4[at >> 2] = floatBitsToUint(x);
+    } else {
+        store_out(at, 0u, 4u, x);
+    }
+}
+
+void copy(uint from, uint to) {
+    if (TYPE_Q != TYPE_OUT) {
+        store(to, load(from));
+    } else if (TYPE_OUT == TYPE_FLOAT32) {
+        out_words[to] = code(from);
+    } else {
+        store_code(to, code(from));
+    }
+}
+
+void copy4(uint from, uint to) {
+    if (TYPE_Q != TYPE_OUT) {
+        store4(to, load4(from));
+    } else if (TYPE_OUT == TYPE_FLOAT32) {
+        out_words4[to >> 2] = codes4(from);
+    } else {
+        out_words2[to >> 2] = codes2(from);
+    }
+}
 
 void turn(uint q, uint to, uint angle, uint sines, uint i) {
     float c = cos_data[angle + i], s = uintBitsToFloat(sin_data[sines + i] ^ slice.flip);
     uint at = i * slice.pair_step, beside = at + slice.pair_beside;
     float x = load(q + at), y = load(q + beside);
     precise float x1 = x * c - y * s, y1 = y * c + x * s;
-    out_data[to + at] = floatBitsToUint(x1);
-    out_data[to + beside] = floatBitsToUint(y1);
+    store(to + at, x1);
+    store(to + beside, y1);
 }
 
 void turn4(uint q, uint to, uint angle, uint sines, uint i) {
@@ -62,8 +115,8 @@ void turn4(uint q, uint to, uint angle, uint sines, uint i) {
     precise vec4 x1 = x * c - y * s, y1 = y * c + x * s;
     a = interleaved ? vec4(x1.x, y1.x, x1.y, y1.y) : x1;
     b = interleaved ? vec4(x1.z, y1.z, x1.w, y1.w) : y1;
-    out_data4[(to + at) >> 2] = floatBitsToUint(a);
-    out_data4[(to + beside) >> 2] = floatBitsToUint(b);
+    store4(to + at, a);
+    store4(to + beside, b);
 }
 
 void main() {
@@ -93,12 +146,12 @@ void main() {
     }
     uint behind = 2u * slice.pairs + (unit - slice.turned) * (VECTOR ? 8u : 2u);
     if (VECTOR) {
-        out_data4[(to + behind) >> 2] = q_data4[(q + behind) >> 2];
-        out_data4[((to + behind) >> 2) + 1u] = q_data4[((q + behind) >> 2) + 1u];
+        copy4(q + behind, to + behind);
+        copy4(q + behind + 4u, to + behind + 4u);
         return;
     }
-    out_data[to + behind] = q_data[q + behind];
+    copy(q + behind, to + behind);
     if (behind + 1u < slice.columns) {
-        out_data[to + behind + 1u] = q_data[q + behind + 1u];
+        copy(q + behind + 1u, to + behind + 1u);
     }
 }

@@ -1,14 +1,16 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 
 // Means of rows over blocks of keys,
 //
 //   out[b,h,n] = mean of in[b,h,j] over j in [n stride, min(n stride + span, Sk))
 //
-// in [B,H,Sk,D], out [B,H,blocks,padded], any strides; columns from D on become 0. With WHOLE blocks, those that the keys of
+// in [B,H,Sk,D] of 32 or 16 bits, out [B,H,blocks,padded], any strides; columns from D on become 0. With WHOLE blocks, those that the keys of
 // their sequence do not fill are left alone. One invocation has one column of a block; workgroups in y are blocks, in z heads of
 // sequences. No shared memory. Lu et al., "MoBA" (2025); Yuan et al., "Native Sparse Attention" (2025).
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TYPE_Q = 0u;     // of in
 
 layout(push_constant) uniform Slice {
     uint columns, padded;   // D, and what of a row is written; 0: nothing to do
@@ -22,8 +24,10 @@ layout(push_constant) uniform Slice {
 } slice;
 
 layout(std430, set = 0, binding = 0) readonly buffer Lists { int lists[]; };    // a sequence: keys, off
-layout(std430, set = 0, binding = 1) readonly buffer In { float in_data[]; };
-layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
+#define TYPES 1
+const bool VECTOR = false;
+const uint TYPE_K = 0u, TYPE_V = 0u, TYPE_OUT = 0u;
+#include "lib/access.glsl"
 
 void main() {
     uint d = gl_GlobalInvocationID.x, n = gl_WorkGroupID.y;
@@ -46,7 +50,7 @@ void main() {
             float part = 0.0;
             uint end = min(j + 64u, count);
             for (uint k = j; k < end; k++) {
-                part += in_data[at];
+                part += load_q1(at);
                 at += slice.in_row;
             }
             sum += part;

@@ -1,4 +1,5 @@
 #version 450
+#extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 
 // What the rows of query heads make of pooled keys: for every block that the row may choose
@@ -6,11 +7,12 @@
 //   MoBA   out[b,h,i,n] = q[b,h,i] . k[b,g,n]
 //   NSA    out[b,g,i,n] = sum over the heads h of group g of exp(scale q[b,h,i] . k[b,g,n] - lse[b,h,i])
 //
-// and 0 for the others. q [B,Hq,Sq,D], k [B,G,blocks,D padded to fours, with zeros], lse, out [.., Sq, blocks], any strides. The
+// and 0 for the others. q [B,Hq,Sq,D] of 32 or 16 bits, k [B,G,blocks,D padded to fours, with zeros], lse, out [.., Sq, blocks], any strides. The
 // heads of a group are its members, which may come in several dispatches: then WEIGH adds to what is there.
 // One invocation has one block and ROWS rows; workgroups in y are fours of rows, in z groups of sequences. No shared memory.
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TYPE_Q = 0u;
 
 const uint ROWS = 4u;
 
@@ -34,12 +36,11 @@ const uint FLAG_WEIGH = 1u;     // NSA
 const uint FLAG_RESUME = 2u;    // add to what is there
 
 layout(std430, set = 0, binding = 0) readonly buffer Lists { int lists[]; };    // a sequence: keys, off
-layout(std430, set = 0, binding = 1) readonly buffer Q { float q_data[]; };
-layout(std430, set = 0, binding = 2) readonly buffer K4 { vec4 k_data4[]; };
-layout(std430, set = 0, binding = 4) buffer Out { float out_data[]; };
-layout(std430, set = 0, binding = 5) readonly buffer Lse { float lse_data[]; };
-
-bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }
+#include "lib/numbers.glsl"
+#define TYPES 1
+const bool VECTOR = false;
+const uint TYPE_K = 0u, TYPE_V = 0u, TYPE_OUT = 0u;
+#include "lib/access.glsl"
 
 // candidates is how many blocks a row may choose from, or weighs: whole ones in the past, or for MoBA those before its own.
 int candidates(int row, int keys, int off) {
@@ -85,7 +86,7 @@ void main() {
             for (uint d = 0u; d < whole; d++) {
                 vec4 k = k_data4[key + d];
                 [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-                    sum[r] += q_data[at[r]] * k.x + q_data[at[r] + 1u] * k.y + q_data[at[r] + 2u] * k.z + q_data[at[r] + 3u] * k.w;
+                    sum[r] += load_q1(at[r]) * k.x + load_q1(at[r] + 1u) * k.y + load_q1(at[r] + 2u) * k.z + load_q1(at[r] + 3u) * k.w;
                     at[r] += 4u;
                 }
             }
@@ -93,7 +94,7 @@ void main() {
                 vec4 k = k_data4[key + whole];
                 for (uint d = 4u * whole; d < slice.dim; d++) {
                     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-                        sum[r] += q_data[at[r]] * k[d & 3u];
+                        sum[r] += load_q1(at[r]) * k[d & 3u];
                         at[r]++;
                     }
                 }

@@ -148,7 +148,10 @@ func (p *problemFlags) fromFiles(s spec) (*problem, error) {
 		return nil, err
 	}
 	if s.linear != nil {
-		return pr, p.linearFromFiles(pr, s, arrays)
+		if err := p.linearFromFiles(pr, s, arrays); err != nil {
+			return nil, err
+		}
+		return pr, p.narrow(pr)
 	}
 	if err := p.extras(pr, s, files); err != nil {
 		return nil, err

@@ -197,7 +197,7 @@ func (p *problemFlags) generateLinear(s spec) (*problem, error) {
 		}
 		a.StateIn = vkattn.BHSD(vkattn.Float32s(state), n[0], n[1], n[2], n[3])
 	}
-	return pr, nil
+	return pr, p.narrow(pr)
 }
 
 func abs32(x float32) float32 { return max(x, -x) }
@@ -239,8 +239,8 @@ func normalize(x []float32, n int) {
 func (pr *problem) linearOutputs() (out []float32, args vkattn.Args) {
 	args = pr.args
 	s, heads, dv := args.Q.Shape, pr.linear.Heads(), pr.linear.Canonical().ValueDim
-	out = make([]float32, s[0]*heads*s[2]*dv)
-	args.Out = view(vkattn.Float32s(out), pr.layout, s[0], heads, s[2], dv)
+	out, m := pr.outMemory(s[0] * heads * s[2] * dv)
+	args.Out = view(m, pr.layout, s[0], heads, s[2], dv).As(pr.op.TypeOut)
 	if pr.linear.StateOut {
 		sequences := s[0]
 		if pr.linear.Packed {
@@ -295,7 +295,14 @@ func newLinearReference(ctx context.Context, pr *problem, want int) (*linearRefe
 
 // compare holds the outputs of a run against the oracle's, head by head.
 func (r *linearReference) compare(args *vkattn.Args) *bench.Check {
-	out := args.Out.Slice(2, 0, r.tokens)
+	out := args.Out
+	if out.Type != vkattn.Float32 {
+		var err error
+		if out, err = out.To(vkattn.Float32); err != nil {
+			return &bench.Check{Allowed: linearTolerance, Worst: math.MaxFloat64, Where: err.Error()}
+		}
+	}
+	out = out.Slice(2, 0, r.tokens)
 	rows := out.Shape[0] * out.Shape[1]
 	c := &bench.Check{Rows: rows * r.tokens, Of: rows * args.Out.Shape[2], Allowed: linearTolerance, OK: true}
 	// A head is judged as a whole: single tokens may come out near 0 by cancellation.
@@ -309,7 +316,10 @@ func (r *linearReference) compare(args *vkattn.Args) *bench.Check {
 				for i := range t.Shape[2] {
 					got = append(got, from[t.Index(b, h, i, 0):][:t.Shape[3]]...)
 				}
-				judge(c, rowError(got, want[:n], 0), linearTolerance, func() string { return fmt.Sprintf("%s, batch %d, head %d", name, b, h) })
+				norm := math.Sqrt(squares(want[:n]))
+				// Matrix units round features and weights to the type of the queries.
+				allowed := linearTolerance + max(rounding(args.Out.Type, n, norm), rounding(args.Q.Type, n, norm))
+				judge(c, rowError(got, want[:n], 0), allowed, func() string { return fmt.Sprintf("%s, batch %d, head %d", name, b, h) })
 				want = want[n:]
 			}
 		}

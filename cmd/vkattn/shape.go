@@ -211,8 +211,8 @@ func (p *problemFlags) base() (spec, *preset.Preset, error) {
 	if err = p.types(op); err != nil {
 		return s, nil, err
 	}
-	if s.linear != nil && (op.TypeQ != 0 || op.TypeK != 0 || op.TypeV != 0 || op.TypeOut != 0) {
-		return s, nil, usagef("--type goes with softmax attention; linear attention computes in f32")
+	if s.linear != nil && max(op.TypeQ, op.TypeK, op.TypeV, op.TypeOut) > vkattn.BFloat16 {
+		return s, nil, usagef("--type: linear attention takes f32, f16 and bf16")
 	}
 	if s.choosing, err = p.choosingOf(); err != nil {
 		return s, nil, err

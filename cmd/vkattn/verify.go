@@ -207,10 +207,10 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 		for _, c := range attntest.LinearCases() {
 			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })
 		}
-		for n, c := range attntest.RopeCases() {
+		for n, c := range append(attntest.RopeCases(), attntest.RopeTypeCases()...) {
 			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyRopeCase(ctx, b, c, o) })
 		}
-		for n, c := range attntest.SparseCases() {
+		for n, c := range append(attntest.SparseCases(), attntest.SparseTypeCases()...) {
 			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifySparseCase(ctx, b, c, o) })
 		}
 		if len(cases) == 0 {

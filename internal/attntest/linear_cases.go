@@ -173,7 +173,7 @@ func LinearCases() []LinearCase {
 	add("full/packed", notCausal, bothStates, inSequences(2, 20, 0, 70), func(s *linearSpec, _ *LinearCase) { s.lensK = []int{100, 3, 0} })
 	add("scale", func(s *linearSpec, _ *LinearCase) { s.op.Scale = vkattn.Num(-0.3) })
 	add("broadcast-gates", rule(vkattn.RuleDelta, vkattn.DecayChannel), placed(map[string]layout{"Beta": {order: "bhs", zero: "h"}, "Decay": {order: "bhs", zero: "hd"}}))
-	return all
+	return append(all, linearTypeCases()...)
 }
 
 func related(r relation) linearMod { return func(_ *linearSpec, c *LinearCase) { c.relation = r } }

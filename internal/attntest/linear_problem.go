@@ -1,6 +1,7 @@
 package attntest
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ type linearSpec struct {
 	strength float64 // log decays lie between -strength and 0; below 0: all of them are this
 	keys     keyKind
 	beta     float64 // 0: between 0 and 1
+	large    float64 // what q, k and v are multiplied by; 0: 1
 	layouts  map[string]layout
 }
 
@@ -38,12 +40,15 @@ type LinearProblem struct {
 	seqs   []vkattn.Sequence
 	inputs []*store
 	outs   []linearOutput
+	raw    []*rawStore // of those inputs that are not float32
+	units  bool        // the kernel multiplies in 16 bits
 }
 
 type linearOutput struct {
 	name string
 	t    vkattn.Tensor
 	s    *store
+	raw  *rawStore // of another type than float32, which comes to s
 }
 
 func (s *linearSpec) build(name string, seed uint64) (*LinearProblem, error) {
@@ -77,11 +82,14 @@ func (s *linearSpec) build(name string, seed uint64) (*LinearProblem, error) {
 	if c.Map == vkattn.MapFavor || c.Map == vkattn.MapExp {
 		spread = 0.5 // beyond, all weight is on single keys
 	}
+	if s.large != 0 {
+		spread = s.large
+	}
 	normal := func() float64 { return spread * rng.NormFloat64() }
 	in("Q", &a.Q, [4]int{batch, c.HeadsQ, tq, c.HeadDim}, normal)
 	in("K", &a.K, [4]int{batch, c.HeadsK, tk, c.HeadDim}, normal)
 	s.shapeKeys(rng, a.K, p.inputs[1])
-	in("V", &a.V, [4]int{batch, c.HeadsV, tk, c.ValueDim}, rng.NormFloat64)
+	in("V", &a.V, [4]int{batch, c.HeadsV, tk, c.ValueDim}, func() float64 { return max(s.large, 1) * rng.NormFloat64() })
 	if c.Features > 0 {
 		in("Projection", &a.Projection, [4]int{1, 1, c.Features, c.HeadDim}, rng.NormFloat64)
 	}
@@ -121,7 +129,7 @@ func (s *linearSpec) build(name string, seed uint64) (*LinearProblem, error) {
 			l = bhsd
 		}
 		t, st := placeFloats(shape, l)
-		p.outs = append(p.outs, linearOutput{name, t, st})
+		p.outs = append(p.outs, linearOutput{name: name, t: t, s: st})
 		*to = t
 	}
 	out("Out", &a.Out, [4]int{batch, c.Heads(), tq, c.ValueDim})
@@ -129,10 +137,13 @@ func (s *linearSpec) build(name string, seed uint64) (*LinearProblem, error) {
 		out("StateOut", &a.StateOut, state)
 	}
 	var err error
-	if p.seqs, err = p.Op.Check(a); err != nil {
+	wide := p.Op
+	wide.TypeQ, wide.TypeK, wide.TypeV, wide.TypeOut = 0, 0, 0, 0
+	if p.seqs, err = wide.Check(a); err != nil {
 		return nil, err
 	}
 	p.markLive()
+	p.narrow()
 	return p, nil
 }
 
@@ -217,6 +228,7 @@ func (p *LinearProblem) markLive() {
 // Zero sets all input memory that the call does not read to 0, and fills the outputs with NaN.
 func (p *LinearProblem) Zero() {
 	zero(p.inputs)
+	spoil(p.raw, zeroCode)
 	p.fill(zeroPattern)
 }
 
@@ -224,6 +236,7 @@ func (p *LinearProblem) Zero() {
 // with NaN of another pattern than Zero does.
 func (p *LinearProblem) Poison() {
 	poison(p.inputs)
+	spoil(p.raw, poisonCode)
 	p.fill(poisonPattern)
 }
 
@@ -232,7 +245,17 @@ func (p *LinearProblem) fill(pattern uint32) {
 		for i := range o.s.f {
 			o.s.f[i] = outputFill(pattern, n, i)
 		}
+		if o.raw != nil {
+			o.raw.fill(fillByte(pattern))
+		}
 	}
+}
+
+func fillByte(pattern uint32) byte {
+	if pattern == zeroPattern {
+		return zeroByte
+	}
+	return poisonByte
 }
 
 // elements calls f for every element of output n that the call writes, with its number in the oracle's order.
@@ -260,6 +283,12 @@ func (p *LinearProblem) strayWrite(pattern uint32) error {
 		written := make([]bool, len(o.s.f))
 		p.elements(n, func(_, _, _, at, _ int) { written[at] = true })
 		for i, w := range written {
+			if o.raw != nil {
+				if size := o.raw.typ.Size(); !w && bytes.Count(o.raw.b[i*size:][:size], []byte{fillByte(pattern)}) != size {
+					return fmt.Errorf("wrote to element %d of the memory of %s, outside of the tensor", i, o.name)
+				}
+				continue
+			}
 			if !w && math.Float32bits(o.s.f[i]) != math.Float32bits(outputFill(pattern, n, i)) {
 				return fmt.Errorf("wrote to element %d of the memory of %s, outside of the tensor", i, o.name)
 			}

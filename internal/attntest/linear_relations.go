@@ -41,8 +41,7 @@ func asParts(cuts ...int) relation {
 			}
 			state, t = a.StateOut, end
 		}
-		p.compare(v, want, tolerance)
-		return nil
+		return p.compare(v, want, tolerance)
 	}
 }
 
@@ -84,8 +83,7 @@ func asSeparate(ctx context.Context, b vkattn.Backend, p *LinearProblem, v *verd
 	if err := p.once(ctx, b, zeroPattern); err != nil {
 		return err
 	}
-	p.compare(v, want, tolerance)
-	return nil
+	return p.compare(v, want, tolerance)
 }
 
 // asQuadratic holds the call against the parallel form, of identity features, the plain rule and one number of decay a

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vkattn/vkattn"
@@ -50,6 +51,7 @@ func VerifyLinearCase(ctx context.Context, b vkattn.Backend, c LinearCase, o Opt
 		}
 		if plan, err := b.Plan(ctx, c.Op); err == nil {
 			r.Kernel = plan.Explain().Kernel
+			p.units = strings.Contains(r.Kernel, "matrix")
 			plan.Close()
 		}
 		var v verdict
@@ -90,9 +92,8 @@ func asOracle(ctx context.Context, b vkattn.Backend, p *LinearProblem, v *verdic
 	if err := p.once(ctx, b, zeroPattern); err != nil {
 		return err
 	}
-	p.compare(v, want, tolerance)
-	if !v.ok() {
-		return nil
+	if err := p.compare(v, want, tolerance); err != nil || !v.ok() {
+		return err
 	}
 	var before [][]float32
 	for _, o := range p.outs {
@@ -114,18 +115,32 @@ func asOracle(ctx context.Context, b vkattn.Backend, p *LinearProblem, v *verdic
 
 // once runs the call and finds what it should not have written.
 func (p *LinearProblem) once(ctx context.Context, b vkattn.Backend, pattern uint32) error {
-	before := hashOf(p.inputs)
+	before := hashOf(withRaw(p.inputs, p.raw))
 	if err := compute(ctx, b, p.Op, p.Args); err != nil {
 		return err
 	}
-	if hashOf(p.inputs) != before {
+	if hashOf(withRaw(p.inputs, p.raw)) != before {
 		return errors.New("wrote to an input")
 	}
-	return p.strayWrite(pattern)
+	if err := p.strayWrite(pattern); err != nil {
+		return err
+	}
+	for _, o := range p.outs {
+		if o.raw == nil {
+			continue
+		}
+		if err := o.raw.typ.Decode(o.s.f, o.raw.b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // compare holds the outputs against the oracle's.
-func (p *LinearProblem) compare(v *verdict, want *cpu.LinearResult, tolerance float64) {
+func (p *LinearProblem) compare(v *verdict, want *cpu.LinearResult, tolerance float64) error {
+	if p.rule() != vkattn.Float32 {
+		return p.compareTypes(v, want, tolerance)
+	}
 	for n, o := range p.outs {
 		expected := want.Out
 		if o.name == "StateOut" {
@@ -133,6 +148,7 @@ func (p *LinearProblem) compare(v *verdict, want *cpu.LinearResult, tolerance fl
 		}
 		p.against(v, n, expected, tolerance, false)
 	}
+	return nil
 }
 
 // against holds output n against numbers in the oracle's order. With leak, rows of a head in which the oracle has a

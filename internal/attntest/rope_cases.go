@@ -2,6 +2,7 @@ package attntest
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vkattn/vkattn"
 )
@@ -24,7 +25,24 @@ type RopeCase struct {
 	spec ropeSpec
 }
 
-// RopeCases is the whole table, the same in every run.
+// RopeTypeCases are calls in other types than float32, the same in every run.
+func RopeTypeCases() []RopeCase {
+	var all []RopeCase
+	f32, f16, bf16 := vkattn.Float32, vkattn.Float16, vkattn.BFloat16
+	for _, t := range [][2]vkattn.Type{{f16, f16}, {bf16, bf16}, {f16, f32}, {f32, bf16}} {
+		for n, c := range RopeCases() {
+			if c.spec.inPlace && t[0] != t[1] || t[0] != t[1] && n%3 != 0 {
+				continue
+			}
+			c.Name = fmt.Sprintf("rope/types/%s-%s/%s", t[0], t[1], strings.TrimPrefix(c.Name, "rope/"))
+			c.Op.TypeQ, c.Op.TypeOut = t[0], t[1]
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// RopeCases is the whole table in float32, the same in every run.
 func RopeCases() []RopeCase {
 	var all []RopeCase
 	add := func(name string, mods ...func(*ropeSpec)) {

@@ -1,6 +1,7 @@
 package attntest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type RopeProblem struct {
 	inPlace bool
 	inputs  []*store
 	out     *store
+	raw     []*rawStore // of Q, if it is not float32
+	res     *rawStore   // of Out, likewise, which comes to out
 }
 
 // Build makes the data of the case. The same seed makes the same data.
@@ -74,6 +77,14 @@ func (c RopeCase) Build(seed uint64) *RopeProblem {
 			p.inputs[2].markRow(p.Args.Sin, b%table[0], 0, row)
 		}
 	}
+	if op := c.Op; op.TypeQ != vkattn.Float32 {
+		p.raw = []*rawStore{narrowed(p.inputs[0], op.TypeQ)}
+		p.Args.Q.Type, p.Args.Q.Mem = op.TypeQ, p.raw[0].host
+	}
+	if op := c.Op; op.TypeOut != vkattn.Float32 {
+		p.res = narrowed(p.out, op.TypeOut)
+		p.Args.Out.Type, p.Args.Out.Mem = op.TypeOut, p.res.host
+	}
 	return p
 }
 
@@ -83,20 +94,39 @@ func (p *RopeProblem) Run(pattern uint32, compute func(vkattn.Args) error) error
 	for i := range p.out.f {
 		p.out.f[i] = outputFill(pattern, 0, i)
 	}
+	size := 0
+	if p.res != nil {
+		p.res.fill(fillByte(pattern))
+		size = p.res.typ.Size()
+	}
 	a := p.Args
 	if p.inPlace {
-		each(a.Out, func(b, h, s, d, at int) { p.out.f[at] = p.inputs[0].f[a.Q.Index(b, h, s, d)] })
+		each(a.Out, func(b, h, s, d, at int) {
+			from := a.Q.Index(b, h, s, d)
+			p.out.f[at] = p.inputs[0].f[from]
+			if p.res != nil {
+				copy(p.res.b[at*size:][:size], p.raw[0].b[from*size:])
+			}
+		})
 		a.Q = a.Out
 	}
-	before := hashOf(p.inputs)
+	before := hashOf(withRaw(p.inputs, p.raw))
 	if err := compute(a); err != nil {
 		return err
 	}
-	if hashOf(p.inputs) != before {
+	if hashOf(withRaw(p.inputs, p.raw)) != before {
 		return errors.New("wrote to an input")
 	}
 	written := make([]bool, len(p.out.f))
 	each(a.Out, func(_, _, _, _, at int) { written[at] = true })
+	if p.res != nil {
+		for i, w := range written {
+			if !w && bytes.Count(p.res.b[i*size:][:size], []byte{fillByte(pattern)}) != size {
+				return fmt.Errorf("wrote to element %d of the memory of Out, outside of the tensor", i)
+			}
+		}
+		return p.res.typ.Decode(p.out.f, p.res.b)
+	}
 	for i, w := range written {
 		if !w && math.Float32bits(p.out.f[i]) != math.Float32bits(outputFill(pattern, 0, i)) {
 			return fmt.Errorf("wrote to element %d of the memory of Out, outside of the tensor", i)
@@ -105,7 +135,18 @@ func (p *RopeProblem) Run(pattern uint32, compute func(vkattn.Args) error) error
 	return nil
 }
 
-// compare holds the output against the oracle's. Columns that are copied have to be equal.
+// halfUnit is the most that rounding to a type moves x.
+func halfUnit(t vkattn.Type, x float64) float64 {
+	switch t {
+	case vkattn.Float16:
+		return math.Max(math.Abs(x)*0x1p-11, 0x1p-25)
+	case vkattn.BFloat16:
+		return math.Abs(x) * 0x1p-8
+	}
+	return 0
+}
+
+// compare holds the output against the oracle's, rounded to its type. Columns that are copied have to be equal.
 func (p *RopeProblem) compare(v *verdict, want []float64) {
 	op, n := p.Op.Canonical(), 0
 	each(p.Args.Out, func(b, h, s, d, at int) {
@@ -119,6 +160,11 @@ func (p *RopeProblem) compare(v *verdict, want []float64) {
 		}
 		n++
 		e := math.Abs(x - w)
+		if d < op.RotaryDim {
+			e -= halfUnit(op.TypeOut, w) * (1 + ropeTolerance)
+		} else {
+			e = math.Abs(x - roundTo(op.TypeOut, w))
+		}
 		if e != e {
 			e = math.Inf(1)
 		}
@@ -148,6 +194,7 @@ func (p *RopeProblem) ask(ctx context.Context, plan vkattn.Plan, r *Result) erro
 		return err
 	}
 	zero(p.inputs)
+	spoil(p.raw, zeroCode)
 	want, err := cpu.OracleRope(p.Op, &p.Args)
 	if err != nil {
 		return fmt.Errorf("oracle: %w", err)
@@ -163,6 +210,7 @@ func (p *RopeProblem) ask(ctx context.Context, plan vkattn.Plan, r *Result) erro
 	}
 	before := slices.Clone(p.out.f)
 	poison(p.inputs)
+	spoil(p.raw, poisonCode)
 	if err := p.Run(poisonPattern, compute); err != nil {
 		return fmt.Errorf("with poison in unused memory: %w", err)
 	}
@@ -177,6 +225,17 @@ func (p *RopeProblem) ask(ctx context.Context, plan vkattn.Plan, r *Result) erro
 // RunRope runs the chosen cases of Rope as subtests of t.
 func RunRope(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	cases := slices.DeleteFunc(RopeCases(), func(c RopeCase) bool { return !o.chosen(c.Name, true) })
+	runRope(t, b, RopeCases(), o)
+}
+
+// RunRopeTypes does the same with those in other types than float32.
+func RunRopeTypes(t *testing.T, b vkattn.Backend, o Options) {
+	t.Helper()
+	runRope(t, b, RopeTypeCases(), o)
+}
+
+func runRope(t *testing.T, b vkattn.Backend, all []RopeCase, o Options) {
+	t.Helper()
+	cases := slices.DeleteFunc(all, func(c RopeCase) bool { return !o.chosen(c.Name, true) })
 	subtests(t, b, o, cases, func(c RopeCase) (string, vkattn.Op) { return c.Name, c.Op }, VerifyRopeCase)
 }

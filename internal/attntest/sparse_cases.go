@@ -13,6 +13,8 @@ type SparseCase struct {
 	Name string
 	Op   vkattn.Op // vkattn.MoBA or vkattn.NSA
 	spec sparseSpec
+
+	types typeSet
 }
 
 // sparseSpec is a call without its data. moba or nsa has the sizes of the call, op of the plan.
@@ -31,7 +33,32 @@ type sparseSpec struct {
 
 type sparseMod func(*sparseSpec)
 
-// SparseCases is the whole table, the same in every run.
+// SparseTypeCases are calls in other types than float32, the same in every run.
+func SparseTypeCases() []SparseCase {
+	var all []SparseCase
+	f32, f16, bf16 := vkattn.Float32, vkattn.Float16, vkattn.BFloat16
+	for n, t := range []typeSet{{f16, f16, f16, f16}, {bf16, bf16, bf16, bf16}, {f16, f32, bf16, f32}, {f32, f16, f16, bf16}} {
+		for m, c := range SparseCases() {
+			if n >= 2 && m%4 != n {
+				continue
+			}
+			set := func(a *vkattn.Attention) { a.TypeQ, a.TypeK, a.TypeV, a.TypeOut = t[0], t[1], t[2], t[3] }
+			switch op := c.Op.(type) {
+			case vkattn.MoBA:
+				set(&op.Attention)
+				c.Op = op
+			case vkattn.NSA:
+				set(&op.Attention)
+				c.Op = op
+			}
+			c.Name, c.types = fmt.Sprintf("types/%s/%s", t, c.Name), t
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// SparseCases is the whole table in float32, the same in every run.
 func SparseCases() []SparseCase {
 	var all []SparseCase
 	add := func(name string, mods ...sparseMod) {
@@ -145,8 +172,11 @@ func SparseCases() []SparseCase {
 // SparseProblem is one call of MoBA or NSA with its data, in memory like that of Problem.
 type SparseProblem struct {
 	Case SparseCase
-	Args vkattn.Args
+	Args vkattn.Args // in float32
 
+	narrow   vkattn.Args // in the types of the case: what is run
+	raw      []*rawStore // of its inputs
+	res      *rawStore   // of its output, which comes to out
 	inputs   []*store
 	out, lse *store
 	means    map[[4]int][]float64 // of keys: sequence, head, first, end
@@ -208,6 +238,26 @@ func (c SparseCase) Build(seed uint64) *SparseProblem {
 				ks.markRow(a.K, b, h, j)
 				vs.markRow(a.V, b, h, j)
 			}
+		}
+	}
+	p.narrow = p.Args
+	for i, t := range []struct {
+		t *vkattn.Tensor
+		s *store
+	}{{&p.narrow.Q, qs}, {&p.narrow.K, ks}, {&p.narrow.V, vs}, {&p.narrow.Out, p.out}} {
+		typ := c.types[i]
+		if typ == vkattn.Float32 {
+			continue
+		}
+		r := narrowed(t.s, typ)
+		t.t.Type, t.t.Mem = typ, r.host
+		if t.s == p.out {
+			p.res = r
+			continue
+		}
+		p.raw = append(p.raw, r)
+		if err := typ.Decode(t.s.f, r.b); err != nil { // the oracle has the rounded numbers
+			panic(err) // the room is right
 		}
 	}
 	return p

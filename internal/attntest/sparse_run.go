@@ -1,11 +1,13 @@
 package attntest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,11 +26,14 @@ func (p *SparseProblem) run(ctx context.Context, plan vkattn.Plan, pattern uint3
 			o.s.f[i] = outputFill(pattern, n, i)
 		}
 	}
-	before := hashOf(p.inputs)
-	if _, err := plan.Run(ctx, p.Args); err != nil {
+	if p.res != nil {
+		p.res.fill(fillByte(pattern))
+	}
+	before := hashOf(withRaw(p.inputs, p.raw))
+	if _, err := plan.Run(ctx, p.narrow); err != nil {
 		return err
 	}
-	if hashOf(p.inputs) != before {
+	if hashOf(withRaw(p.inputs, p.raw)) != before {
 		return errors.New("wrote to an input")
 	}
 	for n, o := range outputs {
@@ -37,19 +42,39 @@ func (p *SparseProblem) run(ctx context.Context, plan vkattn.Plan, pattern uint3
 		}
 		written := make([]bool, len(o.s.f))
 		each(o.t, func(_, _, _, _, at int) { written[at] = true })
+		narrow := p.res != nil && o.s == p.out
 		for i, w := range written {
+			if narrow {
+				if size := p.res.typ.Size(); !w && bytes.Count(p.res.b[i*size:][:size], []byte{fillByte(pattern)}) != size {
+					return fmt.Errorf("wrote to element %d of the memory of %s, outside of the tensor", i, o.name)
+				}
+				continue
+			}
 			if !w && math.Float32bits(o.s.f[i]) != math.Float32bits(outputFill(pattern, n, i)) {
 				return fmt.Errorf("wrote to element %d of the memory of %s, outside of the tensor", i, o.name)
 			}
 		}
 	}
+	if p.res != nil {
+		return p.res.typ.Decode(p.out.f, p.res.b)
+	}
 	return nil
+}
+
+// rounding is what the type of the output may add to the error of a row, relative to it. Matrix units round weights to the type of
+// the queries.
+func (p *SparseProblem) rounding(units bool) float64 {
+	e := halfUnit(p.Case.types[3], 1)
+	if units {
+		e += 4 * halfUnit(p.Case.types[0], 1)
+	}
+	return e
 }
 
 // compare holds the outputs against the oracle's, row by row as for Attention. A row whose choice hangs on a near tie of
 // scores may differ: it is right if it is attention over the other choice, which the oracle does not have. It returns how
 // many rows that are.
-func (p *SparseProblem) compare(v *verdict, want *answer) (unsure, rows int) {
+func (p *SparseProblem) compare(v *verdict, want *answer, units bool) (unsure, rows int) {
 	q, dv := p.Args.Q.Shape, p.Args.Out.Shape[3]
 	norm := 0.0
 	for _, x := range want.out {
@@ -74,7 +99,7 @@ func (p *SparseProblem) compare(v *verdict, want *answer) (unsure, rows int) {
 		} else if e > 0 {
 			e /= max(math.Sqrt(sumSquares(want.out[n*dv:(n+1)*dv])), floor)
 		}
-		v.add(e, tolerance, "Out b%d h%d i%d", b, h, i)
+		v.add(e, tolerance+p.rounding(units), "Out b%d h%d i%d", b, h, i)
 		if p.lse == nil {
 			continue
 		}
@@ -142,6 +167,7 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 	r.Kernel = plan.Explain().Kernel
 	p := c.Build(o.Seed)
 	zero(p.inputs)
+	spoil(p.raw, zeroCode)
 	want, err := p.answer()
 	if err != nil {
 		return fail(err)
@@ -150,7 +176,7 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 		return fail(err)
 	}
 	var v verdict
-	unsure, rows := p.compare(&v, &want)
+	unsure, rows := p.compare(&v, &want, strings.Contains(r.Kernel, "matrix"))
 	r.Worst, r.Where = v.worst, v.where
 	if !v.ok() {
 		r.Worst = min(r.Worst, math.MaxFloat64)
@@ -161,6 +187,7 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 	}
 	before := p.outputs()
 	poison(p.inputs)
+	spoil(p.raw, poisonCode)
 	if err := p.run(ctx, plan, poisonPattern); err != nil {
 		return fail(fmt.Errorf("with poison in hidden memory: %w", err))
 	}
@@ -168,6 +195,7 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 		return fail(fmt.Errorf("poison in hidden memory changes the answer: %w", err))
 	}
 	if m, ok := c.Op.(vkattn.MoBA); ok && m.All() {
+		spoil(p.raw, zeroCode)
 		causal, err := b.Plan(ctx, m.Attention)
 		if err != nil {
 			return fail(err)
@@ -187,6 +215,17 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 // RunSparse runs the cases of MoBA and NSA as subtests of t.
 func RunSparse(t *testing.T, b vkattn.Backend, o Options) {
 	t.Helper()
-	cases := slices.DeleteFunc(SparseCases(), func(c SparseCase) bool { return !o.chosen(c.Name, true) })
+	runSparse(t, b, SparseCases(), o)
+}
+
+// RunSparseTypes does the same with those in other types than float32.
+func RunSparseTypes(t *testing.T, b vkattn.Backend, o Options) {
+	t.Helper()
+	runSparse(t, b, SparseTypeCases(), o)
+}
+
+func runSparse(t *testing.T, b vkattn.Backend, all []SparseCase, o Options) {
+	t.Helper()
+	cases := slices.DeleteFunc(all, func(c SparseCase) bool { return !o.chosen(c.Name, true) })
 	subtests(t, b, o, cases, func(c SparseCase) (string, vkattn.Op) { return c.Name, c.Op }, VerifySparseCase)
 }

@@ -35,17 +35,7 @@ func (c TypeCase) Build(seed uint64) *TypeProblem {
 		}
 		s := p.store(*t)
 		if done[s] == nil {
-			n, _ := typ.Block()
-			x := append([]float32(nil), s.f...)
-			for len(x)%n != 0 {
-				x = append(x, 0)
-			}
-			r := &rawStore{typ: typ, b: make([]byte, typ.Bytes(len(x))), live: s.live}
-			if err := typ.Encode(r.b, x); err != nil {
-				panic(err) // the room is right
-			}
-			r.host = vkattn.Bytes(r.b)
-			done[s] = r
+			done[s] = narrowed(s, typ)
 		}
 		t.Type, t.Mem = typ, done[s].host
 		return done[s]
@@ -61,6 +51,21 @@ func (c TypeCase) Build(seed uint64) *TypeProblem {
 	p.res = narrow(&p.Args.Out, c.Op.TypeOut)
 	p.fillFactors(c, seed)
 	return p
+}
+
+// narrowed is the memory of s in another type.
+func narrowed(s *store, typ vkattn.Type) *rawStore {
+	n, _ := typ.Block()
+	x := append([]float32(nil), s.f...)
+	for len(x)%n != 0 {
+		x = append(x, 0)
+	}
+	r := &rawStore{typ: typ, b: make([]byte, typ.Bytes(len(x))), live: s.live}
+	if err := typ.Encode(r.b, x); err != nil {
+		panic(err) // the room is right
+	}
+	r.host = vkattn.Bytes(r.b)
+	return r
 }
 
 // fillFactors makes the descale factors, between 1/4 and 4 as a rule, one of them negative and one 0.
@@ -105,7 +110,7 @@ func (p *TypeProblem) fillFactors(c TypeCase, seed uint64) {
 // Zero sets all input memory that no visible pair reads to 0, and fills the outputs with NaN.
 func (p *TypeProblem) Zero() {
 	p.Problem.Zero()
-	p.spoil(func(int) byte { return 0 })
+	spoil(p.raw, zeroCode)
 	p.fillOut(zeroByte)
 }
 
@@ -113,8 +118,7 @@ func (p *TypeProblem) Zero() {
 // the outputs with others than Zero does.
 func (p *TypeProblem) Poison() {
 	p.Problem.Poison()
-	garbage := [...]byte{0x7F, 0x7E, 0xFF, 0x7C, 0x00, 0xFC, 0xFB, 0x01, 0x80}
-	p.spoil(func(i int) byte { return garbage[(i/2+i)%len(garbage)] })
+	spoil(p.raw, poisonCode)
 	p.fillOut(poisonByte)
 }
 
@@ -124,9 +128,15 @@ const (
 	poisonByte = 0xFF
 )
 
+func zeroCode(int) byte { return 0 }
+
+func poisonCode(i int) byte {
+	return [...]byte{0x7F, 0x7E, 0xFF, 0x7C, 0x00, 0xFC, 0xFB, 0x01, 0x80}[(i/2+i)%9]
+}
+
 // spoil replaces the blocks of elements of which none is live.
-func (p *TypeProblem) spoil(with func(i int) byte) {
-	for _, r := range p.raw {
+func spoil(raw []*rawStore, with func(i int) byte) {
+	for _, r := range raw {
 		n, size := r.typ.Block()
 		for at := 0; at*n < len(r.live); at++ {
 			live := false
@@ -141,11 +151,14 @@ func (p *TypeProblem) spoil(with func(i int) byte) {
 }
 
 func (p *TypeProblem) fillOut(b byte) {
-	if p.res == nil {
-		return
+	if p.res != nil {
+		p.res.fill(b)
 	}
-	for i := range p.res.b {
-		p.res.b[i] = b
+}
+
+func (r *rawStore) fill(b byte) {
+	for i := range r.b {
+		r.b[i] = b
 	}
 }
 
@@ -183,9 +196,13 @@ func (p *TypeProblem) unpack() {
 
 // hash tells whether anything changed in the memory of the inputs.
 func (p *TypeProblem) hash() uint64 {
-	all := append([]*store(nil), p.inputs...)
-	for _, r := range p.raw {
+	return hashOf(withRaw(p.inputs, p.raw))
+}
+
+func withRaw(inputs []*store, raw []*rawStore) []*store {
+	all := append([]*store(nil), inputs...)
+	for _, r := range raw {
 		all = append(all, &store{raw: r.b})
 	}
-	return hashOf(all)
+	return all
 }

@@ -43,11 +43,12 @@ func (p Preset) Shape() vkattn.Attention {
 	return vkattn.Attention{HeadsQ: l.HeadsQ, HeadsK: l.HeadsK, HeadsV: l.HeadsV, HeadMap: l.HeadMap, HeadDim: l.HeadDim, ValueDim: l.ValueDim, Causal: l.Causal}
 }
 
-// Shaped is l with the sizes, heads, causal and, if it is set, the scale of a: the way back from Shape.
+// Shaped is l with the sizes, types, heads, causal and, if it is set, the scale of a: the way back from Shape.
 func Shaped(l vkattn.Linear, a vkattn.Attention) vkattn.Linear {
 	l.Batch, l.HeadsQ, l.HeadsK, l.HeadsV, l.HeadMap = a.Batch, a.HeadsQ, a.HeadsK, a.HeadsV, a.HeadMap
 	l.SeqQ, l.SeqK, l.Packed, l.TotalQ, l.TotalK = a.SeqQ, a.SeqK, a.Packed, a.TotalQ, a.TotalK
 	l.HeadDim, l.ValueDim, l.Causal = a.HeadDim, a.ValueDim, a.Causal
+	l.TypeQ, l.TypeK, l.TypeV, l.TypeOut = a.TypeQ, a.TypeK, a.TypeV, a.TypeOut
 	if a.Scale.Set {
 		l.Scale = a.Scale
 	}

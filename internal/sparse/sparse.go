@@ -21,7 +21,12 @@ func Branches(n vkattn.NSA) (compressed, selected, window vkattn.Attention) {
 	compressed = a
 	compressed.Batch, compressed.SeqQ, compressed.SeqK = n.Stride, (a.SeqQ+n.Stride-1)/n.Stride, n.Compressed(a.SeqK)
 	compressed.Align, compressed.With = vkattn.AlignOffset, vkattn.WithLSE
-	return compressed.Canonical(), byBlocks(a, n.Select), window.Canonical()
+	compressed.TypeK, compressed.TypeV = vkattn.Float32, vkattn.Float32
+	selected = byBlocks(a, n.Select)
+	for _, b := range []*vkattn.Attention{&compressed, &selected, &window} {
+		b.TypeOut = vkattn.Float32 // until they are summed
+	}
+	return compressed.Canonical(), selected, window.Canonical()
 }
 
 // Window is the window of an NSA.

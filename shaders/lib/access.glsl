@@ -133,6 +133,20 @@ float load_run(uint i, out int codes[4]) {
 }
 #endif
 
+// Each is element i of a tensor whose type has 16 or 32 bits.
+#define LOAD1(name, TYPE, DATA, WORD)                                                   \
+    float name(uint i) {                                                                \
+        return TYPE == TYPE_FLOAT32 ? DATA(i) : from_halves(TYPE, uvec2(WORD(i >> 1) >> (i & 1u) * 16u, 0u)).x; \
+    }
+
+#if !QUERY_TEXELS
+LOAD1(load_q1, TYPE_Q, Q_DATA, Q_WORD)
+#endif
+#if !TEXELS
+LOAD1(load_k1, TYPE_K, K_DATA, K_WORD)
+LOAD1(load_v1, TYPE_V, V_DATA, V_WORD)
+#endif
+
 // inside is x with 0 for the elements of [d, d+4) at or beyond size.
 vec4 inside(vec4 x, uint d, uint size) {
     if (VECTOR) {

@@ -29,6 +29,15 @@ void store_floats(uint base, uint d, uint size, vec4 x) {
     if (d + 3u < size) { out_data[base + d + 3u] = x.w; }
 }
 
+// store_out1 writes element i.
+void store_out1(uint i, float x) {
+    if (TYPE_OUT == TYPE_FLOAT32) {
+        out_data[i] = x;
+    } else {
+        store_code(i, to_codes(TYPE_OUT, vec4(x)).x);
+    }
+}
+
 // store_out is store_floats of a row of TYPE_OUT.
 void store_out(uint base, uint d, uint size, vec4 x) {
     if (TYPE_OUT == TYPE_FLOAT32) {
