@@ -36,6 +36,10 @@ func operationOf(op vkattn.Op) (operation, error) {
 	if err := op.Validate(); err != nil {
 		return nil, err
 	}
+	if wide, check := widen(op); wide != op {
+		inner, err := operationOf(wide)
+		return &widened{inner, check}, err
+	}
 	switch a := op.(type) {
 	case vkattn.Attention:
 		for _, t := range []struct {
@@ -48,28 +52,14 @@ func operationOf(op vkattn.Op) (operation, error) {
 		}
 		return newAttention(a), nil
 	case vkattn.Linear:
-		if err := onlyFloat32(op, linearKernelName, a.TypeQ, a.TypeK, a.TypeV, a.TypeOut); err != nil {
-			return nil, err
-		}
 		return newLinear(a), nil
 	case vkattn.MoBA:
-		if err := onlyFloat32(op, mobaName, a.Attention.TypeQ, a.Attention.TypeK, a.Attention.TypeV, a.Attention.TypeOut); err != nil {
-			return nil, err
-		}
 		return newMoBA(a), nil
 	case vkattn.NSA:
-		if err := onlyFloat32(op, nsaName, a.Attention.TypeQ, a.Attention.TypeK, a.Attention.TypeV, a.Attention.TypeOut); err != nil {
-			return nil, err
-		}
 		return newNSA(a), nil
 	case vkattn.Merge:
 		return merging{a}, nil
 	case vkattn.Rope:
-		for name, t := range map[string]vkattn.Type{"TypeQ": a.TypeQ, "TypeOut": a.TypeOut} {
-			if t != vkattn.Float32 {
-				return nil, refuse(op, ropeName, fmt.Sprintf("%s is %s, only f32 is implemented", name, t))
-			}
-		}
 		return rope{a.Canonical()}, nil
 	}
 	return nil, refuse(op, kernelName, fmt.Sprintf("computes no %T", op))
@@ -77,16 +67,6 @@ func operationOf(op vkattn.Op) (operation, error) {
 
 func refuse(op vkattn.Op, kernel, reason string) error {
 	return &vkattn.UnsupportedError{Op: op.String(), Backend: "cpu", Reasons: []vkattn.Refusal{{Kernel: kernel, Reason: reason}}}
-}
-
-// onlyFloat32 refuses other types of q, k, v and out, in this order.
-func onlyFloat32(op vkattn.Op, kernel string, types ...vkattn.Type) error {
-	for i, t := range types {
-		if t != vkattn.Float32 {
-			return refuse(op, kernel, fmt.Sprintf("%s is %s, only f32 is implemented", [...]string{"TypeQ", "TypeK", "TypeV", "TypeOut"}[i], t))
-		}
-	}
-	return nil
 }
 
 // argument is a tensor of a call and the slice that its elements go to: floats if they are float32, else bytes.
