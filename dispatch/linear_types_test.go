@@ -19,6 +19,9 @@ var (
 func TestLinearTypes(t *testing.T) {
 	for name, cfg := range map[string]dispatch.Config{"storage": {Disable: []string{"texels"}}, "plain": {Disable: []string{"subgroup"}}, "chunk": {Kernel: "linear_chunk"}} {
 		t.Run(name, func(t *testing.T) {
+			if name == "chunk" && testing.Short() {
+				t.Skip("SwiftShader compiles chunks of the delta rule for minutes: runs without -short")
+			}
 			cfg.CacheDir = "off"
 			o := attntest.Options{Filter: linearFewTypes}
 			if full {
