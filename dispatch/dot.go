@@ -98,14 +98,16 @@ func withoutDot(disabled map[string]string, why string) map[string]string {
 	return all
 }
 
-// testDot computes two small problems, of queries of three limbs and of two. It returns why dotVariant may not serve, or "".
+// testDot computes two small problems, of queries of three limbs and of two, in narrow groups and in wide ones. It returns why dotVariant may not serve, or "".
 func (b *Backend) testDot(ctx context.Context) (reason string, err error) {
-	const heads, keys, d = 4, 523, 32
+	const heads, keys = 4, 523
 	for _, t := range []struct {
 		q, k    vkattn.Type
+		d       int
 		limbs   uint32
 		allowed float64
-	}{{vkattn.Float32, vkattn.Q8_0, 3, 5e-6}, {vkattn.Float16, vkattn.Q4_0, 2, 1e-4}} {
+	}{{vkattn.Float32, vkattn.Q8_0, 32, 3, 5e-6}, {vkattn.Float16, vkattn.Q4_0, 128, 2, 1e-4}} {
+		d := t.d
 		op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: 1, SeqK: keys, HeadDim: d, Causal: true, TypeQ: t.q, TypeK: t.k}.Canonical()
 		test := &choice{op: op, pack: 1}
 		if !b.planner.chooseDot(&b.caps, test, dotVariant, nil) {

@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/vkattn/vkattn"
@@ -88,4 +89,25 @@ func TestDotCache(t *testing.T) {
 func TestDotInWindows(t *testing.T) {
 	dots(t, dispatch.Config{SkipSelfTest: true})
 	testTypesInWindows(t, "flash_dot", [][4]vkattn.Type{{vkattn.Float32, vkattn.Q8_0, vkattn.Q4_0, vkattn.Float32}, {vkattn.Float16, vkattn.Q4_0, vkattn.Q8_0, vkattn.Float16}})
+}
+
+// TestDotTiles: groups of all sizes that the device's subgroups hold, with fewer and more rows than lanes that share a key.
+func TestDotTiles(t *testing.T) {
+	size := dots(t, dispatch.Config{SkipSelfTest: true}).Caps().Subgroup.Size
+	op := vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 2, SeqQ: 1, SeqK: 530, HeadDim: 64, Causal: true, TypeK: vkattn.Q8_0}
+	for _, tile := range []dispatch.Tile{{Lanes: 4, Rows: 2}, {Lanes: 4, Rows: 8}, {Lanes: 8, Rows: 1}, {Lanes: 8, Rows: 16}, {Lanes: 16, Rows: 4}, {Lanes: 16, Rows: 8}, {Lanes: 32, Rows: 4}, {Lanes: 32, Rows: 16}} {
+		if tile.Lanes > size {
+			continue
+		}
+		t.Run(fmt.Sprintf("%d lanes, %d rows", tile.Lanes, tile.Rows), func(t *testing.T) {
+			tile.Invocations = size
+			b := dots(t, dispatch.Config{SkipSelfTest: true, Tiles: map[string]dispatch.Tile{"subgroup d64 rows4": tile}})
+			args := inTypes(t, op, problem(op, 3))
+			r := run(t, b, op, args)
+			check(t, op, &args)
+			if want := fmt.Sprintf("%d rows per %d lanes", tile.Rows, tile.Lanes); !strings.Contains(r.Tile, want) {
+				t.Errorf("%s, want %s", r.Tile, want)
+			}
+		})
+	}
 }
