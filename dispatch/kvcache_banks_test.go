@@ -39,6 +39,9 @@ func TestKVCacheBanks(t *testing.T) {
 				change(c)
 			})
 		}
+		if testing.Short() {
+			x.pages = x.pages[:1]
+		}
 		plain := banked(1)
 		plain.Page, plain.Pages, plain.SplitKeys = 0, 0, x.split
 		want := serveLong(t, newCache(t, open(t, as(func(*vk.Caps) {})), plain))
