@@ -296,7 +296,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := p.forOp(&good, vkattn.AttentionGrad{Forward: op}, "", nil); !errors.Is(err, vkattn.ErrUnsupported) {
 		t.Errorf("gradient: %v", err)
 	}
-	for _, op := range []vkattn.Rope{{Heads: 1, HeadDim: 64, TypeQ: vkattn.Float16}, {Heads: 1, HeadDim: 64, TypeOut: vkattn.BFloat16}} {
+	for _, op := range []vkattn.Rope{{Heads: 1, HeadDim: 64, TypeQ: vkattn.F8E4M3}, {Heads: 1, HeadDim: 64, TypeOut: vkattn.F8E5M2}} {
 		if _, err := p.forOp(&good, op, "", nil); !errors.Is(err, vkattn.ErrUnsupported) {
 			t.Errorf("%v: %v", op, err)
 		}
