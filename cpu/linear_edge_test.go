@@ -267,7 +267,23 @@ func TestOracleLinearTypes(t *testing.T) {
 	}
 	b := New(Config{})
 	defer b.Close()
-	if err := b.Supports(narrow); !errors.Is(err, vkattn.ErrUnsupported) {
-		t.Errorf("narrow types: %v", err)
+	in32, err := b.Plan(t.Context(), op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in32.Run(t.Context(), r.args); err != nil {
+		t.Fatal(err)
+	}
+	same := slices.Clone(floats32(r.args.Out))
+	p, err := b.Plan(t.Context(), narrow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Run(t.Context(), args); err != nil {
+		t.Fatal(err)
+	}
+	bits := func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
+	if !slices.EqualFunc(floats32(args.Out), same, bits) {
+		t.Error("the backend gives narrow types other results than the same numbers in float32")
 	}
 }

@@ -3,6 +3,7 @@ package attntest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/vkattn/vkattn"
@@ -54,6 +55,14 @@ var typeSets = func() []typeSet {
 		{f32, f32, f32, f16}, {f32, f32, f32, e4m3}, {bf16, f32, f32, e5m2},
 	}
 }()
+
+var (
+	gridDims   = [][2]int{{40, 40}, {59, 59}, {64, 64}, {80, 80}, {96, 96}, {128, 128}, {192, 128}, {256, 256}, {576, 512}}
+	gridShared = []int{1, 4, 7, 8}
+)
+
+// gridKinds is the number of kinds, from the first, that are not about edges.
+const gridKinds = 8
 
 // TypeCases is the whole table, the same in every run: every set of types with one call of each kind, so that each kind
 // of call meets every set in some head size.
@@ -111,6 +120,21 @@ func TypeCases() []TypeCase {
 	all = append(all, makeTypeCase("types/f16-q8_0-q8_0-f16/latent", s, typeSet{vkattn.Float16, vkattn.Q8_0, vkattn.Q8_0, vkattn.Float16}, noFactors))
 	for n := range all {
 		all[n].Sample = n%5 == 0
+	}
+	// Every set in every head size of models and every number of heads that share their keys; the kinds, but those of edges,
+	// take turns, so that each meets every size and number.
+	for n, types := range typeSets {
+		for i, d := range gridDims {
+			if types.blocks() && (d[0]%32 != 0 || d[1]%32 != 0) {
+				continue
+			}
+			for j, shared := range gridShared {
+				kind := kinds[(n+i+3*j)%gridKinds]
+				s := newSpec(append(slices.Clone(kind.mods), heads(2*shared, 2, 2))...)
+				s.op.HeadDim, s.op.ValueDim = d[0], d[1]
+				all = append(all, makeTypeCase("types/"+types.String()+"/grid-"+kind.name, s, types, noFactors))
+			}
+		}
 	}
 	// Each kind in one small head size, for kernels that take long to compile on a software driver.
 	for _, types := range typeSets[:2] {
