@@ -1,7 +1,6 @@
 package attntest
 
 import (
-	"regexp"
 	"testing"
 
 	"github.com/vkattn/vkattn/cpu"
@@ -30,8 +29,7 @@ func TestCPUPatterns(t *testing.T) {
 func TestCPULinear(t *testing.T) {
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
-	float32s := regexp.MustCompile(`^linear/[^t]`) // all but types, of which the CPU backend has float32 alone
-	RunLinear(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short(), Filter: float32s})
+	RunLinear(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
 }
 
 func TestCPURope(t *testing.T) {
@@ -50,4 +48,18 @@ func TestCPUTypes(t *testing.T) {
 	b := cpu.New(cpu.Config{})
 	defer b.Close()
 	RunTypes(t, b, Options{RequireAll: true, Sample: raceEnabled || testing.Short()})
+}
+
+func TestCPURopeTypes(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	RunRopeTypes(t, b, Options{RequireAll: true})
+}
+
+func TestCPUSparse(t *testing.T) {
+	b := cpu.New(cpu.Config{})
+	defer b.Close()
+	o := Options{RequireAll: true, Sample: raceEnabled || testing.Short()}
+	RunSparse(t, b, o)
+	RunSparseTypes(t, b, o)
 }
