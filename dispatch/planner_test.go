@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -202,7 +203,11 @@ func TestPlansFit(t *testing.T) {
 	p := testPlanner(t)
 	rng := rand.New(rand.NewPCG(7, 0))
 	paths := map[string]int{}
-	for n := range 25_000 {
+	problems := 25_000
+	if os.Getenv("VKATTN_FULL") == "1" {
+		problems = 100_000
+	}
+	for n := range problems {
 		c, op := randomCaps(rng), randomOp(rng)
 		disabled := map[string]string{}
 		if rng.IntN(8) == 0 {
