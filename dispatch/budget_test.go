@@ -27,7 +27,7 @@ var light = []namedCall{
 		lens: [][2]int{{3, 400}, {30, 60}, {1, 5000}}},
 }
 
-// TestBudget: a budget of 5 ms or less cuts a call to many submits, rows first and then keys, and gives the same
+// TestBudget: a budget of 2 ms or less cuts a call to many submits, rows first and then keys, and gives the same
 // bits as one of 500 ms.
 func TestBudget(t *testing.T) {
 	for _, x := range []struct {
@@ -43,7 +43,7 @@ func TestBudget(t *testing.T) {
 		x.cfg.Budget = 500 * time.Millisecond
 		long := open(t, x.cfg)
 		onlySlow(t, long)
-		x.cfg.Budget = 5 * time.Millisecond
+		x.cfg.Budget = 2 * time.Millisecond
 		if x.cfg.Kernel == "standard" { // its light calls take 10 ms on the fastest software driver
 			x.cfg.Budget = time.Millisecond
 		}
