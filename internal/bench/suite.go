@@ -75,7 +75,7 @@ func Suite(name string, quick bool) ([]Case, error) {
 	for _, s := range Suites {
 		names = append(names, s.Name)
 	}
-	return nil, fmt.Errorf("no suite %q, want one of %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("no suite %q, want one of %s, or serve by itself", name, strings.Join(names, ", "))
 }
 
 // QuickTokens and QuickKeys bound what --quick leaves of a suite.
