@@ -23,8 +23,9 @@ type listener struct {
 }
 
 func (l *listener) hear(m vk.Message) {
-	// Newer layers warn of their own settings.
-	if m.Severity < vk.SeverityWarning || m.ID == "Loader Message" || m.ID == "VALIDATION-SETTINGS" || m.ID == "WARNING-Setting-Limit-Adjusted" {
+	// Newer layers warn of their own settings, and of how slow what they add makes a kernel.
+	if m.Severity < vk.SeverityWarning || m.ID == "Loader Message" || m.ID == "VALIDATION-SETTINGS" || m.ID == "WARNING-Setting-Limit-Adjusted" ||
+		m.ID == "GPUAV-Compile-time-general-buffer" {
 		return
 	}
 	l.mu.Lock()
