@@ -13,7 +13,7 @@ type widened struct {
 	check     checker
 }
 
-// checker checks args. It returns the rows of the output, nil for all of them, and the work.
+// checker checks args. It returns whose rows of the output are written, and the work.
 type checker func(*vkattn.Args) (rows []vkattn.Sequence, work vkattn.Work, err error)
 
 // widen is op in float32, and how to check what op is given. Attention has loads and stores of its own for all types.
@@ -39,7 +39,11 @@ func widen(op vkattn.Op) (vkattn.Op, checker) {
 			if err := a.Check(args); err != nil {
 				return nil, vkattn.Work{}, err
 			}
-			return nil, a.Work(args), nil
+			var rows []vkattn.Sequence // all of them
+			for n := range args.Q.Shape[0] {
+				rows = append(rows, vkattn.Sequence{Batch: n, Sq: args.Q.Shape[2]})
+			}
+			return rows, a.Work(args), nil
 		}
 	}
 	return op, nil
@@ -53,6 +57,10 @@ func checkRows(check func(*vkattn.Args) ([]vkattn.Sequence, error), work func(*v
 		}
 		return rows, work(args, rows), nil
 	}
+}
+
+func (w *widened) note(workers int) string {
+	return w.operation.note(workers) + "; q, k, v and the output are copied to float32, which scratch does not count"
 }
 
 func (w *widened) bind(args vkattn.Args) (job, error) {
@@ -79,7 +87,7 @@ func (w *widened) bind(args vkattn.Args) (job, error) {
 // widenedCall is one recorded call.
 type widenedCall struct {
 	inner        job
-	rows         []vkattn.Sequence // of the output; none: all
+	rows         []vkattn.Sequence // whose rows of the output are written
 	done         vkattn.Work
 	in, wideIn   [3]vkattn.Tensor
 	out, wideOut vkattn.Tensor
@@ -97,9 +105,6 @@ func (c *widenedCall) run(ctx context.Context, b *Backend) (splits int, err erro
 	}
 	if splits, err = c.inner.run(ctx, b); err != nil || !c.out.Given() {
 		return splits, err
-	}
-	if c.rows == nil {
-		return splits, vkattn.Convert(c.out, c.wideOut, vkattn.Conversion{})
 	}
 	for _, s := range c.rows {
 		if err := vkattn.Convert(tokens(c.out, s), tokens(c.wideOut, s), vkattn.Conversion{}); err != nil {
