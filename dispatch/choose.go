@@ -31,6 +31,7 @@ type kernelKey struct {
 	Types         types
 	Descale       uint32 // DESCALE of lib/descale.glsl
 	Limbs         uint32 // LIMBS of lib/dots.glsl, 0 in other builds
+	step                 // of fewVariant, zero in other builds
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -43,8 +44,11 @@ func (k kernelKey) spec() []vk.SpecConstant {
 		{ID: 8, Value: k.Paged},
 		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)}, {ID: 13, Value: k.Descale},
 	}
-	if k.Variant == dotVariant {
+	switch k.Variant {
+	case dotVariant:
 		spec = append(spec, vk.SpecConstant{ID: 14, Value: k.Limbs})
+	case fewVariant:
+		spec = append(spec, vk.SpecConstant{ID: 15, Value: k.Keys}, vk.SpecConstant{ID: 16, Value: b2u(k.Early)}, vk.SpecConstant{ID: 17, Value: b2u(k.Ahead)})
 	}
 	return spec
 }
@@ -56,7 +60,11 @@ func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes * k.Rows)
 func (k kernelKey) stateFloats() int { return 4 + int(4*k.Lanes*k.Value4) }
 
 func (k kernelKey) tile() string {
-	return fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)
+	text := fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)
+	if k.Variant == fewVariant {
+		text += ", " + k.step.String()
+	}
+	return text
 }
 
 // choice is the planner's decision for one op on one device.
@@ -199,6 +207,13 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 				variant = build
 			}
 		}
+		if r.path == rungSubgroup && p.takesSteps(caps, op) {
+			if why, off := disabled[fewRung]; off {
+				c.refused = append(c.refused, vkattn.Refusal{Kernel: fewVariant, Reason: why})
+			} else {
+				variant = fewVariant
+			}
+		}
 		key, pack, shared, why := p.fitFlash(caps, op, r.path, variant)
 		if why != "" {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
@@ -255,23 +270,6 @@ func sharing(op vkattn.Attention) int {
 		a, b = b, a%b
 	}
 	return a
-}
-
-// fewRows are the numbers of rows for which a kernel of its own is worth while: one that spends nothing on
-// rows that are not there, for then the keys and values are all that counts.
-var fewRows = []int{1, 4, 8}
-
-// few is the first of fewRows that holds all rows of a sequence, and of heads that share their keys, or 0.
-func (p *planner) few(op vkattn.Attention) int {
-	if p.fixedTile || op.SeqK < 512 {
-		return 0
-	}
-	for _, n := range fewRows {
-		if op.SeqQ*sharing(op) <= n {
-			return n
-		}
-	}
-	return 0
 }
 
 // fitFlash sizes the flash kernel for a device, shrinking the tile until it fits, or says why it cannot.
@@ -339,6 +337,9 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 		rows = min(rows, uint32(few))
 	}
 	key.Rows = rows
+	if variant == fewVariant {
+		key.step = p.stepOf(key)
+	}
 
 	// Workgroups: on a software driver one subgroup is one core's work; a GPU hides latency with more.
 	key.Invocations = 64
@@ -474,6 +475,8 @@ type planner struct {
 	fixedTile bool
 	// manyRegisters: the processor that a software driver runs on has 32 vector registers. Unknown without a device.
 	manyRegisters bool
+	// step: the rung of subgroups takes fewVariant with this step, whatever the device and the number of rows. For tests.
+	step *step
 }
 
 func newPlanner() (*planner, error) {

@@ -20,7 +20,8 @@
 // may be packed. One workgroup computes one row tile (tile_rows consecutive rows of one query head) over
 // the keys of its slice and part. Inside it, each group of LANES invocations has ROWS rows: a lane
 // holds D/LANES elements of their queries and Dv/LANES of their outputs, keys and values stream through
-// registers KEYS at a time. A slice that is not the last leaves the running state (m, l, unnormalised
+// registers KEYS at a time: with EARLY the values of a step are under way while its scores are computed, with AHEAD they
+// and the keys of the next step are. A slice that is not the last leaves the running state (m, l, unnormalised
 // out) in state[], so the result does not depend on how the keys are cut into slices.
 //
 // Shared memory: none with subgroups; without, invocations * ROWS * KEYS floats and a little more.
@@ -41,9 +42,16 @@ layout(constant_id = 10) const uint TYPE_K = 0u;         // with TEXELS: of the 
 layout(constant_id = 11) const uint TYPE_V = 0u;
 layout(constant_id = 12) const uint TYPE_OUT = 0u;
 
-const uint KEYS = 4u;           // keys of one step
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
-const uint ALL_KEYS = 15u;
+#if STEPS
+layout(constant_id = 15) const uint KEYS = 4u;          // keys of one step: 4, 8 or 16
+layout(constant_id = 16) const bool EARLY = false;      // its values are loaded before its scores are known
+layout(constant_id = 17) const bool AHEAD = false;      // so are they and the keys of the next step
+#else
+const uint KEYS = 4u;
+const bool EARLY = false, AHEAD = false;
+#endif
+const uint ALL_KEYS = (1u << KEYS) - 1u;
 const bool BLOCKS = EXTRAS >= 1u;
 const bool SCORES = EXTRAS >= 2u;
 const bool CHOICES = EXTRAS >= 3u;
@@ -63,6 +71,8 @@ const bool CHOICES = EXTRAS >= 3u;
 vec4 accumulator[ROWS * VALUE4];
 float running_max[OWN];         // of the owned rows
 float running_sum[OWN];
+
+const int NOWHERE = -1;
 
 // Reading a parameter in the inner loop is dear on drivers that cannot tell that it never changes.
 uint query_dim, out_dim, k_stride, v_stride;
@@ -86,20 +96,32 @@ float query_factor(RowTile tile, Row at) {
     return descale(query_factors(tile.seq, at.head), descale_q_blocks, at.i) * (DESCALE == 1u ? key_factor(0u) : 1.0);
 }
 
+#include "lib/raw.glsl"
 #if INTEGER_DOT
 #include "lib/dots.glsl"
 #else
 #include "lib/products.glsl"
 #endif
 
-void add_values(uint base, int j, int first, int last) {
+// The values of a step, as they were loaded.
+RAW raw_values[KEYS * VALUE4];
+
+void load_values(uint base, int j, int first, int last) {
+    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+        uint row = base + key_row(c, j, first, last) * v_stride;
+        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+            raw_values[c * VALUE4 + x] = load_raw_v(row, slice_dim(x), out_dim);
+        }
+    }
+}
+
+void add_values(int j, int first, int last) {
     uint seen = seen_by_group();
     vec4 values[KEYS * VALUE4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + key_row(c, j, first, last) * v_stride;
         float factor = DESCALE == 2u ? value_factor(uint(clamp(j + int(c), first, last))) : 1.0;
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            vec4 value = load_v(row, slice_dim(x), out_dim);
+            vec4 value = from_raw_v(raw_values[c * VALUE4 + x]);
             if (DESCALE == 2u) {
                 value *= factor;
             }
@@ -328,6 +350,7 @@ void main() {
         entries = block_entries(item.x);
     }
 
+    int loaded = NOWHERE;   // first key of those that have been loaded ahead
     int next = max(range.lo / int(KEY_TILE), int(item.y));
     for (;;) {
         uint kind = 0u, block_bits = 0u;
@@ -378,8 +401,22 @@ void main() {
         find_tile(tile_first + int(steps.x));
         [[dont_unroll]] for (uint c0 = steps.x; c0 < steps.y; c0 += KEYS) {
             int j = tile_first + int(c0);
-            find_keys();
-            multiply_keys(k_base, j, key_first, key_end - 1);
+            if (!AHEAD || j != loaded) {
+                find_keys();
+                load_keys(k_base, j, key_first, key_end - 1);
+            }
+            if (EARLY || AHEAD) {
+                load_values(v_base, j, key_first, key_end - 1);
+            }
+            multiply_keys();
+            if (AHEAD) {
+                // The next tile that may be visited is the one behind this, of which pages know nothing yet.
+                loaded = c0 + KEYS < steps.y ? j + int(KEYS) : PAGED == 0u && next * int(KEY_TILE) < range.hi ? next * int(KEY_TILE) : NOWHERE;
+                if (loaded != NOWHERE) {
+                    find_keys();
+                    load_keys(k_base, loaded, key_first, key_end - 1);
+                }
+            }
             gather();
             uint seen_by_owned = 0u;
             [[unroll]] for (uint o = 0u; o < OWN; o++) {
@@ -428,7 +465,10 @@ void main() {
                 seen_by_owned |= seen;
             }
             publish(seen_by_owned);
-            add_values(v_base, j, key_first, key_end - 1);
+            if (!EARLY && !AHEAD) {
+                load_values(v_base, j, key_first, key_end - 1);
+            }
+            add_values(j, key_first, key_end - 1);
         }
     }
 
