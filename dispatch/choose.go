@@ -31,7 +31,7 @@ type kernelKey struct {
 	Types         types
 	Descale       uint32 // DESCALE of lib/descale.glsl
 	Limbs         uint32 // LIMBS of lib/dots.glsl, 0 in other builds
-	step                 // of fewVariant, zero in other builds
+	team                 // of fewVariant, zero in other builds
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -48,21 +48,21 @@ func (k kernelKey) spec() []vk.SpecConstant {
 	case dotVariant:
 		spec = append(spec, vk.SpecConstant{ID: 14, Value: k.Limbs})
 	case fewVariant:
-		spec = append(spec, vk.SpecConstant{ID: 15, Value: k.Keys}, vk.SpecConstant{ID: 16, Value: b2u(k.Early)}, vk.SpecConstant{ID: 17, Value: b2u(k.Ahead)})
+		spec = append(spec, vk.SpecConstant{ID: 15, Value: k.Keys}, vk.SpecConstant{ID: 16, Value: k.Team})
 	}
 	return spec
 }
 
 // tileRows is the number of query rows that one workgroup computes.
-func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes * k.Rows) }
+func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes / k.members() * k.Rows) }
 
-// stateFloats is the running state of one row: maximum and sum, in four, and the padded output.
-func (k kernelKey) stateFloats() int { return 4 + int(4*k.Lanes*k.Value4) }
+// stateFloats is the running state of one row: of each member of a team, maximum and sum, in four, and the padded output.
+func (k kernelKey) stateFloats() int { return int(k.members() * (4 + 4*k.Lanes*k.Value4)) }
 
 func (k kernelKey) tile() string {
 	text := fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)
 	if k.Variant == fewVariant {
-		text += ", " + k.step.String()
+		text += ", " + k.team.String()
 	}
 	return text
 }
@@ -207,7 +207,7 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 				variant = build
 			}
 		}
-		if r.path == rungSubgroup && p.takesSteps(caps, op) {
+		if r.path == rungSubgroup && p.takesTeams(caps, op) {
 			if why, off := disabled[fewRung]; off {
 				c.refused = append(c.refused, vkattn.Refusal{Kernel: fewVariant, Reason: why})
 			} else {
@@ -285,6 +285,12 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	switch {
 	case isTuned:
 		lanes = int(tuned.Lanes)
+	case p.team != nil && variant == fewVariant:
+		lanes = p.team.lanes
+	case variant == fewVariant:
+		for lanes < 32 && few*(ceilDiv(d, 4*lanes)+ceilDiv(dv, 4*lanes)) > 32 {
+			lanes *= 2
+		}
 	case few > 0 && !software:
 		for lanes < 32 && 8*lanes <= d {
 			lanes *= 2
@@ -338,7 +344,7 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	}
 	key.Rows = rows
 	if variant == fewVariant {
-		key.step = p.stepOf(key)
+		key.team = p.teamOf(key, prevPow2(sg.Size))
 	}
 
 	// Workgroups: on a software driver one subgroup is one core's work; a GPU hides latency with more.
@@ -475,8 +481,9 @@ type planner struct {
 	fixedTile bool
 	// manyRegisters: the processor that a software driver runs on has 32 vector registers. Unknown without a device.
 	manyRegisters bool
-	// step: the rung of subgroups takes fewVariant with this step, whatever the device and the number of rows. For tests.
-	step *step
+	// team: the rung of subgroups takes fewVariant with teams like this, in groups of so many lanes, whatever the device and the
+	// number of rows. For tests.
+	team *forcedTeam
 }
 
 func newPlanner() (*planner, error) {

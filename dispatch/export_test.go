@@ -29,7 +29,7 @@ func (c *KVCache) Poison(ctx context.Context) error {
 // Banks is how many banks the pages of a cache lie in.
 func (c *KVCache) Banks() int { return c.count() }
 
-// TakeSteps makes all attention of the subgroup rung run on the build for few rows, so many keys at a time.
-func (b *Backend) TakeSteps(keys uint32, early, ahead bool) {
-	b.planner.step = &step{Keys: keys, Early: early, Ahead: ahead}
+// TakeTeams makes all attention of the subgroup rung run on the build for few rows.
+func (b *Backend) TakeTeams(keys, members uint32, lanes int) {
+	b.planner.team = &forcedTeam{team{keys, members}, lanes}
 }

@@ -8,8 +8,7 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// fewVariant is the build of the subgroup rung for few rows, which do nothing but wait for their keys and values: how many of
-// them are under way at once is its step. Graphics cards alone gain by it.
+// fewVariant is the build of the subgroup rung for few rows, which do little but read their keys and values. Graphics cards alone gain by it.
 const fewVariant = "flash_few"
 
 // fewRung is the name by which Config.Disable turns fewVariant off.
@@ -32,52 +31,39 @@ func (p *planner) few(op vkattn.Attention) int {
 	return 0
 }
 
-// takesSteps reports whether op is for fewVariant.
-func (p *planner) takesSteps(caps *vk.Caps, op vkattn.Attention) bool {
-	return p.step != nil || caps.DeviceType != "cpu" && p.few(op) > 0
+// takesTeams reports whether op is for fewVariant.
+func (p *planner) takesTeams(caps *vk.Caps, op vkattn.Attention) bool {
+	return p.team != nil || caps.DeviceType != "cpu" && p.few(op) > 0
 }
 
-// step is how fewVariant goes through the keys.
-type step struct {
-	Keys  uint32 // at a time: 4, 8 or 16
-	Early bool   // values are loaded before the scores are known
-	Ahead bool   // so are the keys of the next step
+// team is how fewVariant goes through the keys: groups of lanes share their rows, each takes its own keys.
+type team struct {
+	Keys uint32 // of a group, at a time
+	Team uint32 // groups
 }
 
-func (s step) String() string {
-	text := fmt.Sprintf("%d keys at a time", s.Keys)
-	if s.Early || s.Ahead {
-		text += " with their values"
-	}
-	if s.Ahead {
-		text += ", the next ones ahead"
-	}
-	return text
+// forcedTeam is a team of groups of so many lanes.
+type forcedTeam struct {
+	team
+	lanes int
 }
 
-// stepRegisters is about the most registers of an invocation that its rows and a step of keys may take.
-const stepRegisters = 176
+// members is how many row groups share their rows.
+func (t team) members() uint32 { return max(1, t.Team) }
 
-// stepOf is the step of a kernel: as many keys, with their values, as there are registers for what is loaded and for the scores.
-func (p *planner) stepOf(k kernelKey) step {
-	if p.step != nil {
-		return *p.step
-	}
-	rows := k.Rows * 4 * (k.Dim4 + k.Value4)
-	key := k.Dim4*rawWords(k.Types.K) + k.Value4*rawWords(k.Types.V) + k.Rows
-	s := step{Keys: 16, Early: true}
-	for s.Keys > 4 && rows+s.Keys*key > stepRegisters {
-		s.Keys /= 2
-	}
-	return s
+func (t team) String() string {
+	return fmt.Sprintf("%d keys at a time in each of %d groups", t.Keys, t.Team)
 }
 
-// rawWords are the words that four elements of a type are loaded as, by shaders/lib/raw.glsl.
-func rawWords(t vkattn.Type) uint32 {
-	if n := t.Size(); n > 0 {
-		return uint32(n)
+// teamOf is the team of a kernel: what is left of a subgroup, so that it has as many keys under way as it can, and each lane
+// fewer partners to add up with.
+func (p *planner) teamOf(k kernelKey, subgroup uint32) team {
+	t := team{Keys: 4, Team: keyTile}
+	if p.team != nil {
+		t = p.team.team
 	}
-	return 4 // with the scale of the block
+	t.Team = max(1, min(t.Team, subgroup/k.Lanes, keyTile/t.Keys))
+	return t
 }
 
 // testFew computes a small problem of few rows. It returns why fewVariant may not serve, or "".

@@ -11,40 +11,40 @@ import (
 	"github.com/vkattn/vkattn/internal/attntest"
 )
 
-// stepCases are masks, lengths, biases, groups and block lists with small heads; stepWide have larger ones.
+// teamCases are masks, lengths, biases, groups and block lists with small heads; teamWide have larger ones.
 var (
-	stepCases = regexp.MustCompile(`^(headsize/causal|window/(3:0|64:1)|sinktokens/200|varlen/offsets|keylen/100|mask/(rows|block-all)|bias/inf|tree/spec|gqa/(rows|decode)|kvheads/rows|blocks/1x64-mask|base/shard).*_d40$`)
-	stepWide  = regexp.MustCompile(`^(headsize/(causal|decode).*_d(128|576)|alibi/heads2.*_d40)$`)
-	stepTypes = regexp.MustCompile(`^types/(f16-f8_e4m3-f8_e4m3-f16|bf16-f8_e5m2-f8_e4m3-bf16)/.*_d40$`)
+	teamCases = regexp.MustCompile(`^(headsize/causal|window/(3:0|64:1)|sinktokens/200|varlen/offsets|keylen/100|mask/(rows|block-all)|bias/inf|tree/spec|gqa/(rows|decode)|kvheads/rows|blocks/1x64-mask|base/shard).*_d40$`)
+	teamWide  = regexp.MustCompile(`^(headsize/(causal|decode).*_d(128|576)|alibi/heads2.*_d40)$`)
+	teamTypes = regexp.MustCompile(`^types/(f16-f8_e4m3-f8_e4m3-f16|bf16-f8_e5m2-f8_e4m3-bf16)/.*_d40$`)
 )
 
-// TestSteps: however many keys of few rows are taken at a time, and whatever is loaded before it is known whether it is of use, the
-// answers are right, and what no row may see changes no bit. The build runs all rows here, not few alone.
-func TestSteps(t *testing.T) {
+// TestTeams: however many row groups share their rows, and however many keys they take at a time, the answers are right, and what no
+// row may see changes no bit. The build runs all rows here, not few alone.
+func TestTeams(t *testing.T) {
 	for i, s := range []struct {
-		keys         uint32
-		early, ahead bool
-	}{{16, true, false}, {8, true, true}, {4, false, false}, {4, true, false}, {8, true, false}, {8, false, false}, {16, false, false}, {4, false, true}, {16, false, true}} {
-		t.Run(fmt.Sprintf("%d early %v ahead %v", s.keys, s.early, s.ahead), func(t *testing.T) {
+		keys, members uint32
+		lanes         int
+	}{{4, 2, 4}, {4, 4, 2}, {4, 1, 8}, {8, 2, 4}, {8, 1, 4}, {8, 4, 2}} {
+		t.Run(fmt.Sprintf("%d keys, %d groups of %d", s.keys, s.members, s.lanes), func(t *testing.T) {
 			if i >= 2 && testing.Short() {
-				t.Skip("every step compiles kernels of its own")
+				t.Skip("every shape compiles kernels of its own")
 			}
 			b := open(t, dispatch.Config{CacheDir: "off", SkipSelfTest: true})
-			b.TakeSteps(s.keys, s.early, s.ahead)
+			b.TakeTeams(s.keys, s.members, s.lanes)
 			op := vkattn.Attention{Batch: 1, HeadsQ: 7, HeadsK: 1, SeqQ: 1, SeqK: 600, HeadDim: 40, With: vkattn.WithLSE}
 			c := namedCall{op: op}
 			args := c.args(1)
 			r := run(t, b, op, args)
 			checkRows(t, op, &args, 7)
-			if r.Kernel != "flash_few" || !strings.Contains(r.Tile, fmt.Sprintf("%d keys at a time", s.keys)) {
+			if r.Kernel != "flash_few" || !strings.Contains(r.Tile, fmt.Sprintf("%d keys at a time in each of", s.keys)) {
 				t.Fatalf("%s ran, %s", r.Kernel, r.Tile)
 			}
-			attntest.Run(t, b, attntest.Options{Filter: stepCases, RequireAll: true})
+			attntest.Run(t, b, attntest.Options{Filter: teamCases, RequireAll: true})
 			if i == 0 && !testing.Short() || full { // it takes a software driver 10 s to compile the widest
-				attntest.Run(t, b, attntest.Options{Filter: stepWide, RequireAll: true})
+				attntest.Run(t, b, attntest.Options{Filter: teamWide, RequireAll: true})
 			}
 			if i < 2 || full {
-				attntest.RunTypes(t, b, attntest.Options{Filter: stepTypes, RequireAll: true})
+				attntest.RunTypes(t, b, attntest.Options{Filter: teamTypes, RequireAll: true})
 				attntest.RunDecode(t, b, attntest.Options{Sample: true, RequireAll: true})
 			}
 			for i, spec := range attntest.CacheSpecs() {

@@ -47,7 +47,7 @@ func (b *Backend) selfTest(ctx context.Context) error {
 
 // selfTestFew admits the build for few rows of a rung that has passed, on devices that take it.
 func (b *Backend) selfTestFew(ctx context.Context, path string) error {
-	if _, off := b.disabled[fewRung]; off || path != rungSubgroup || !b.planner.takesSteps(&b.caps, fewProblem) {
+	if _, off := b.disabled[fewRung]; off || path != rungSubgroup || !b.planner.takesTeams(&b.caps, fewProblem) {
 		return nil
 	}
 	v, err := b.verdictOf(path, fewVariant, func() (string, error) { return b.testFew(ctx) })

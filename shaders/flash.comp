@@ -20,8 +20,8 @@
 // may be packed. One workgroup computes one row tile (tile_rows consecutive rows of one query head) over
 // the keys of its slice and part. Inside it, each group of LANES invocations has ROWS rows: a lane
 // holds D/LANES elements of their queries and Dv/LANES of their outputs, keys and values stream through
-// registers KEYS at a time: with EARLY the values of a step are under way while its scores are computed, with AHEAD they
-// and the keys of the next step are. A slice that is not the last leaves the running state (m, l, unnormalised
+// registers KEYS at a time. TEAM groups may share their rows: each of them takes every TEAM-th step of a tile and has a running
+// state of its own, and at the end they add up. A slice that is not the last leaves the running state (m, l, unnormalised
 // out) in state[], so the result does not depend on how the keys are cut into slices.
 //
 // Shared memory: none with subgroups; without, invocations * ROWS * KEYS floats and a little more.
@@ -43,13 +43,11 @@ layout(constant_id = 11) const uint TYPE_V = 0u;
 layout(constant_id = 12) const uint TYPE_OUT = 0u;
 
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
-#if STEPS
-layout(constant_id = 15) const uint KEYS = 4u;          // keys of one step: 4, 8 or 16
-layout(constant_id = 16) const bool EARLY = false;      // its values are loaded before its scores are known
-layout(constant_id = 17) const bool AHEAD = false;      // so are they and the keys of the next step
+#if TEAMS
+layout(constant_id = 15) const uint KEYS = 4u;          // keys of one step
+layout(constant_id = 16) const uint TEAM = 1u;          // row groups of a subgroup that share their rows: KEYS * TEAM <= KEY_TILE
 #else
 const uint KEYS = 4u;
-const bool EARLY = false, AHEAD = false;
 #endif
 const uint ALL_KEYS = (1u << KEYS) - 1u;
 const bool BLOCKS = EXTRAS >= 1u;
@@ -71,8 +69,6 @@ const bool CHOICES = EXTRAS >= 3u;
 vec4 accumulator[ROWS * VALUE4];
 float running_max[OWN];         // of the owned rows
 float running_sum[OWN];
-
-const int NOWHERE = -1;
 
 // Reading a parameter in the inner loop is dear on drivers that cannot tell that it never changes.
 uint query_dim, out_dim, k_stride, v_stride;
@@ -96,32 +92,20 @@ float query_factor(RowTile tile, Row at) {
     return descale(query_factors(tile.seq, at.head), descale_q_blocks, at.i) * (DESCALE == 1u ? key_factor(0u) : 1.0);
 }
 
-#include "lib/raw.glsl"
 #if INTEGER_DOT
 #include "lib/dots.glsl"
 #else
 #include "lib/products.glsl"
 #endif
 
-// The values of a step, as they were loaded.
-RAW raw_values[KEYS * VALUE4];
-
-void load_values(uint base, int j, int first, int last) {
-    [[unroll]] for (uint c = 0u; c < KEYS; c++) {
-        uint row = base + key_row(c, j, first, last) * v_stride;
-        [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            raw_values[c * VALUE4 + x] = load_raw_v(row, slice_dim(x), out_dim);
-        }
-    }
-}
-
-void add_values(int j, int first, int last) {
+void add_values(uint base, int j, int first, int last) {
     uint seen = seen_by_group();
     vec4 values[KEYS * VALUE4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
+        uint row = base + key_row(c, j, first, last) * v_stride;
         float factor = DESCALE == 2u ? value_factor(uint(clamp(j + int(c), first, last))) : 1.0;
         [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
-            vec4 value = from_raw_v(raw_values[c * VALUE4 + x]);
+            vec4 value = load_v(row, slice_dim(x), out_dim);
             if (DESCALE == 2u) {
                 value *= factor;
             }
@@ -145,8 +129,8 @@ void add_values(int j, int first, int last) {
     }
 }
 
-// One row's place in the running state: maximum and sum, then its unnormalised output.
-uint state_row(uint slot) { return slice.state_base + slot * (1u + LANES * VALUE4); }
+// One row's place in the running state of one group of a team: maximum and sum, then its unnormalised output.
+uint state_row(uint slot) { return slice.state_base + (slot * TEAM + member()) * (1u + LANES * VALUE4); }
 uint state_value(uint slot, uint x) { return state_row(slot) + 1u + slice_dim(x) / 4u; }
 
 void resume(uint slot) {
@@ -198,10 +182,35 @@ void add_joined(RowTile tile, int row, float shares[OWN]) {
     }
 }
 
+#if TEAMS
+// add_team adds up what the groups of a team have found, and leaves all of it to each.
+void add_team() {
+    [[unroll]] for (uint n = LANES; n < LANES * TEAM; n *= 2u) {
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            float top = max(running_max[o], subgroupShuffleXor(running_max[o], n));
+            decays[o] = exp_difference(running_max[o], top);
+            running_max[o] = top;
+            running_sum[o] *= decays[o];
+            running_sum[o] += subgroupShuffleXor(running_sum[o], n);
+        }
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+            float decay = decay_of(r);
+            [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+                vec4 own = accumulator[r * VALUE4 + x] * decay;
+                accumulator[r * VALUE4 + x] = own + subgroupShuffleXor(own, n);
+            }
+        }
+    }
+}
+#endif
+
 // finish normalises, joins what an earlier call left of the same rows, adds the sink, and writes out and lse to the
 // caller's tensors; or, for one part of a split, out with its maximum and sum to that part's rows, and leaves the rest to
 // merge. (Their lse would not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
 void finish(RowTile tile, int row, uint slot, bool partial) {
+#if TEAMS
+    add_team();
+#endif
     bool leaves = !partial && (slice.phase & PHASE_LEAVE) != 0u, joins = !partial && (slice.phase & PHASE_JOIN) != 0u;
     float shares[OWN];              // of what the rows join
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
@@ -230,7 +239,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
                 lse = log_sum(both, total);
             }
         }
-        if (group_lane() < ROWS && computes(row + int(owned_row(o)))) {
+        if (member() == 0u && group_lane() < ROWS && computes(row + int(owned_row(o)))) {
             if (partial) {
                 lse_data[slice.lse_base + 2u * (slot + owned_row(o))] = top;
                 lse_data[slice.lse_base + 2u * (slot + owned_row(o)) + 1u] = sum;
@@ -260,7 +269,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
         add_joined(tile, row, shares);
     }
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        if (computes(row + int(r))) {
+        if (member() == 0u && computes(row + int(r))) {
             Row at = find_row(tile, row + int(r));
             uint base = partial ? slice.out_base + (slot + r) * value_dim
                                 : slice.out_base + tile.seq.batch * out_batch + at.head * out_head + (tile.seq.q0 + at.i) * out_row;
@@ -350,7 +359,6 @@ void main() {
         entries = block_entries(item.x);
     }
 
-    int loaded = NOWHERE;   // first key of those that have been loaded ahead
     int next = max(range.lo / int(KEY_TILE), int(item.y));
     for (;;) {
         uint kind = 0u, block_bits = 0u;
@@ -398,25 +406,17 @@ void main() {
             }
         }
         uvec2 steps = steps_of_all(bits, KEY_TILE);
-        find_tile(tile_first + int(steps.x));
-        [[dont_unroll]] for (uint c0 = steps.x; c0 < steps.y; c0 += KEYS) {
+        if (TEAM == 1u) {
+            find_tile(tile_first + int(steps.x));
+        }
+        [[dont_unroll]] for (uint c = steps.x; c < steps.y; c += KEYS * TEAM) {
+            uint c0 = c + member() * KEYS;
             int j = tile_first + int(c0);
-            if (!AHEAD || j != loaded) {
-                find_keys();
-                load_keys(k_base, j, key_first, key_end - 1);
+            if (TEAM > 1u) {
+                find_tile(j);
             }
-            if (EARLY || AHEAD) {
-                load_values(v_base, j, key_first, key_end - 1);
-            }
-            multiply_keys();
-            if (AHEAD) {
-                // The next tile that may be visited is the one behind this, of which pages know nothing yet.
-                loaded = c0 + KEYS < steps.y ? j + int(KEYS) : PAGED == 0u && next * int(KEY_TILE) < range.hi ? next * int(KEY_TILE) : NOWHERE;
-                if (loaded != NOWHERE) {
-                    find_keys();
-                    load_keys(k_base, loaded, key_first, key_end - 1);
-                }
-            }
+            find_keys();
+            multiply_keys(k_base, j, key_first, key_end - 1);
             gather();
             uint seen_by_owned = 0u;
             [[unroll]] for (uint o = 0u; o < OWN; o++) {
@@ -465,10 +465,7 @@ void main() {
                 seen_by_owned |= seen;
             }
             publish(seen_by_owned);
-            if (!EARLY && !AHEAD) {
-                load_values(v_base, j, key_first, key_end - 1);
-            }
-            add_values(j, key_first, key_end - 1);
+            add_values(v_base, j, key_first, key_end - 1);
         }
     }
 

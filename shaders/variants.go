@@ -29,7 +29,7 @@ var variants = []Variant{
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
 	{Name: "flash_dot", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "INTEGER_DOT=1"},
 		Requires: []string{"DotProduct", "DotProductInput4x8BitPacked", "GroupNonUniform", "GroupNonUniformShuffle"}},
-	{Name: "flash_few", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "STEPS=1"},
+	{Name: "flash_few", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEAMS=1"},
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle"}},
 	{Name: "flash_plain", Source: "flash.comp", Defines: []string{"SUBGROUP=0"}},
 	{Name: "flash_matrix2", Source: "flash_matrix2.comp", Defines: []string{"BFLOAT=0", "TENSOR=0"}, TargetEnv: "vulkan1.3",

@@ -60,19 +60,14 @@ void load_query(RowTile tile, int row) {
     }
 }
 
-uint lane_key;  // where the key of the lane begins
-
-void load_keys(uint base, int j, int first, int last) {
-    lane_key = base + one_key_row(group_lane() / KEY_LANES, j, first, last) * k_stride;
-}
-
-void multiply_keys() {
+void multiply_keys(uint base, int j, int first, int last) {
+    uint row = base + one_key_row(group_lane() / KEY_LANES, j, first, last) * k_stride;
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         products[r] = 0.0;
     }
     [[unroll]] for (uint x = 0u; x < DIM4; x++) {
         int codes[4];
-        float scale = load_run(lane_key + min(run_first(x), query_dim - 16u), codes);
+        float scale = load_run(row + min(run_first(x), query_dim - 16u), codes);
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             uint run = r * DIM4 + x;
             int dots[LIMBS];

@@ -1,11 +1,9 @@
 // Queries times keys, in float32: each lane has DIM4 times four elements of every row and of all KEYS keys of a step.
 //
 //   load_query(tile, row)     the queries of the ROWS rows from row on
-//   load_keys(base, ...)      the keys that find_keys looked up, as they lie
-//   multiply_keys()           products[r][c] of the lane's elements with those of the keys that load_keys loaded
+//   multiply_keys(base, ...)  products[r][c] of the lane's elements with those of the keys that find_keys looked up
 
 vec4 query[ROWS * DIM4];
-RAW raw_keys[KEYS * DIM4];
 
 void load_query(RowTile tile, int row) {
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
@@ -20,22 +18,20 @@ void load_query(RowTile tile, int row) {
     }
 }
 
-void load_keys(uint base, int j, int first, int last) {
+void multiply_keys(uint base, int j, int first, int last) {
+    vec4 keys[KEYS * DIM4];
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
         uint row = base + key_row(c, j, first, last) * k_stride;
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            raw_keys[c * DIM4 + x] = load_raw_k(row, slice_dim(x), query_dim);
+            keys[c * DIM4 + x] = inside(load_k(row, slice_dim(x), query_dim), slice_dim(x), query_dim);
         }
     }
-}
-
-void multiply_keys() {
     [[unroll]] for (uint c = 0u; c < KEYS; c++) {
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             products[r * KEYS + c] = 0.0;
         }
         [[unroll]] for (uint x = 0u; x < DIM4; x++) {
-            vec4 key = inside(from_raw_k(raw_keys[c * DIM4 + x]), slice_dim(x), query_dim);
+            vec4 key = keys[c * DIM4 + x];
             [[unroll]] for (uint r = 0u; r < ROWS; r++) {
                 vec4 a = query[r * DIM4 + x];
                 float sum = products[r * KEYS + c];
