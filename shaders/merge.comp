@@ -7,8 +7,8 @@
 //
 // parts [splits, rows, Dv] and part_state [splits, rows, 2], a maximum and a sum, as flash wrote them, rows being
 // tile_count tiles of tile_rows; out [B,Hq,Sq,Dv], lse [B,Hq,Sq], any strides. One workgroup merges 32 columns of
-// one row: each 32 of its invocations take a share of the parts, TOGETHER of them at a time. Shared memory: three floats per
-// invocation.
+// one row: each 32 of its invocations take a share of the parts, TOGETHER of them at a time if there are several such groups.
+// Shared memory: three floats per invocation.
 //
 // Dao et al., FlashDecoding; the formula is the softmax state's own merge, as in docs/semantics.md.
 
@@ -104,29 +104,42 @@ void main() {
     }
     uint d = gl_WorkGroupID.z * COLUMNS + me % COLUMNS, column = min(d, value_dim - 1u), groups = step / COLUMNS;
     float sum = 0.0, x = 0.0;
-    for (uint p0 = 0u; p0 < count; p0 += step) {
-        float own = -1.0;
-        if (p0 + me < count) {
-            vec2 part = part_state[first + (p0 + me) * apart];
-            if (part.y != 0.0) {
-                own = part.y * exp_difference(part.x, top);
-                sum += own;
+    if (step > COLUMNS) {
+        for (uint p0 = 0u; p0 < count; p0 += step) {
+            float own = -1.0;
+            if (p0 + me < count) {
+                vec2 part = part_state[first + (p0 + me) * apart];
+                if (part.y != 0.0) {
+                    own = part.y * exp_difference(part.x, top);
+                    sum += own;
+                }
+            }
+            barrier();
+            weights[me] = own;
+            barrier();
+            uint n = min(step, count - p0);
+            for (uint p = me / COLUMNS; p < n; p += TOGETHER * groups) {
+                float values[TOGETHER];
+                [[unroll]] for (uint i = 0u; i < TOGETHER; i++) {
+                    values[i] = parts[(first + (p0 + min(p + i * groups, n - 1u)) * apart) * value_dim + column];
+                }
+                [[unroll]] for (uint i = 0u; i < TOGETHER; i++) {
+                    float weight = p + i * groups < n ? weights[p + i * groups] : -1.0;
+                    if (!(weight < 0.0)) {
+                        x += weight * values[i];
+                    }
+                }
             }
         }
-        barrier();
-        weights[me] = own;
-        barrier();
-        uint n = min(step, count - p0);
-        for (uint p = me / COLUMNS; p < n; p += TOGETHER * groups) {
-            float values[TOGETHER];
-            [[unroll]] for (uint i = 0u; i < TOGETHER; i++) {
-                values[i] = parts[(first + (p0 + min(p + i * groups, n - 1u)) * apart) * value_dim + column];
-            }
-            [[unroll]] for (uint i = 0u; i < TOGETHER; i++) {
-                float weight = p + i * groups < n ? weights[p + i * groups] : -1.0;
-                if (!(weight < 0.0)) {
-                    x += weight * values[i];
-                }
+    } else { // few parts, or software drivers, to which barriers are dear
+        for (uint p = me; p < count; p += step) {
+            vec2 part = part_state[first + p * apart];
+            sum += part.y != 0.0 ? part.y * exp_difference(part.x, top) : 0.0;
+        }
+        for (uint p = 0u; p < count; p++) {
+            vec2 part = part_state[first + p * apart];
+            if (part.y != 0.0) {
+                x += part.y * exp_difference(part.x, top) * parts[(first + p * apart) * value_dim + column];
             }
         }
     }
