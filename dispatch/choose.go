@@ -504,15 +504,24 @@ func planSplits(caps *vk.Caps, tiles, invocations, rows, longest, widest, forced
 	if longest == 0 || tiles == 0 {
 		return 1
 	}
-	most := ceilDiv(longest, 2*keyTile)
-	if caps.DeviceType == "cpu" {
-		most = ceilDiv(longest, 4*keyTile)
+	most := min(ceilDiv(longest, 2*keyTile), mostParts)
+	switch {
+	case caps.DeviceType == "cpu":
+		most = min(ceilDiv(longest, 4*keyTile), mostParts)
+	case rows <= readingRows:
+		most = min(ceilDiv(longest, keyTile), mostReadingParts)
 	}
 	if forced > 0 {
 		return clamp(forced, 1, ceilDiv(longest, keyTile))
 	}
-	return clamp(max(ceilDiv(parallelTiles(caps, invocations, rows), tiles), ceilDiv(widest, exactKeys)), 1, min(most, 256))
+	return clamp(max(ceilDiv(parallelTiles(caps, invocations, rows), tiles), ceilDiv(widest, exactKeys)), 1, most)
 }
+
+// The most parts: each is a row of results that is written, and read by merge. Of few rows those are little beside the keys.
+const (
+	mostParts        = 256
+	mostReadingParts = 1024
+)
 
 // exactKeys is the most keys of a part. Sums in float32 lose with their length: over 600,000 keys a row is off
 // by 4.3e-5 of its norm in one part, by 5.6e-6 in parts of 65,536, by 2.8e-6 in parts of 16,384 (random data).
@@ -521,19 +530,25 @@ const exactKeys = 16384
 // readingRows is the most rows of a sequence (heads packed with it counted) that read their keys and do little else.
 const readingRows = 16
 
+// Invocations that keep a graphics card busy, with many rows and with few.
+const (
+	busyInvocations    = 1 << 14
+	readingInvocations = 1 << 16
+)
+
 // parallelTiles is the number of workgroups of that many invocations that keep the device busy. Where a sequence has
 // few rows (heads packed with it counted), reading the keys is all there is, and more of them hide its latency;
 // with many, to merge their parts would cost more than it gains.
 func parallelTiles(caps *vk.Caps, invocations, rows int) int {
-	busy := 16384
-	switch {
-	case caps.DeviceType == "cpu":
-		return 4
-	case caps.DeviceType == "integrated":
-		busy = 4096
-	}
+	busy := busyInvocations
 	if rows <= readingRows {
-		busy *= 4
+		busy = readingInvocations
+	}
+	switch caps.DeviceType {
+	case "cpu":
+		return 4
+	case "integrated":
+		busy /= 4
 	}
 	return busy / invocations
 }

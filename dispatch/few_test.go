@@ -9,6 +9,7 @@ import (
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
+	"github.com/vkattn/vkattn/vk"
 )
 
 // teamCases are masks, lengths, biases, groups and block lists with small heads; teamWide have larger ones.
@@ -61,6 +62,37 @@ func TestTeams(t *testing.T) {
 				})
 			}
 			t.Logf("%d pipelines", b.PipelinesCreated())
+		})
+	}
+}
+
+// asGraphicsCard is a software driver that is planned for as a graphics card.
+func asGraphicsCard(c *vk.Caps) { c.DeviceType = "discrete" }
+
+// TestManyParts: the plans of graphics cards for few rows over many keys, up to 1024 parts that up to 1024 invocations merge, many of
+// which saw no key.
+func TestManyParts(t *testing.T) {
+	b := open(t, lowered(asGraphicsCard))
+	if b.Caps().Subgroup.Size < 2 {
+		t.Skip("no subgroups")
+	}
+	for _, c := range []struct {
+		namedCall
+		least int
+	}{
+		{namedCall{op: vkattn.Attention{HeadsQ: 4, HeadsK: 1, SeqQ: 1, SeqK: 32_700, With: vkattn.WithLSE | vkattn.WithSinkLogits}}, 1022},
+		{namedCall{op: vkattn.Attention{HeadsQ: 1, SeqQ: 1, SeqK: 20_011, Window: vkattn.Window{Left: vkattn.Tokens(3000)}, SinkTokens: 2, Causal: true, With: vkattn.WithLSE}}, 600},
+		{namedCall{op: vkattn.Attention{Batch: 2, HeadsQ: 14, HeadsK: 2, SeqQ: 1, SeqK: 5000, With: vkattn.WithKeyLengths}}, 150},
+		{namedCall{op: vkattn.Attention{HeadsQ: 2, SeqQ: 3, SeqK: 600, Causal: true, With: vkattn.WithLSE}}, 19},
+	} {
+		c.op.Batch, c.op.HeadDim = max(1, c.op.Batch), 32
+		t.Run(c.op.String(), func(t *testing.T) {
+			args := c.args(1)
+			r := run(t, b, c.op, args)
+			checkRows(t, c.op, &args, 4)
+			if r.Splits < c.least || !strings.HasPrefix(r.Kernel, "flash") {
+				t.Errorf("%s, %s: %d parts", r.Kernel, r.Tile, r.Splits)
+			}
 		})
 	}
 }

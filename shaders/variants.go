@@ -85,6 +85,7 @@ var variants = []Variant{
 		Requires: []string{"CooperativeMatrixKHR", "Float16", "VulkanMemoryModel"}},
 	{Name: "peak_matrix_bf16", Source: "peak_matrix.comp", Defines: []string{"BFLOAT=1"},
 		Requires: []string{"BFloat16CooperativeMatrixKHR", "BFloat16TypeKHR", "CooperativeMatrixKHR", "Float16", "VulkanMemoryModel"}},
+	{Name: "peak_copy", Source: "peak_copy.comp"},
 	{Name: "peak_read", Source: "peak_read.comp"},
 	{Name: "peak_read_texels", Source: "peak_read.comp", Defines: []string{"TEXELS=1"}, Requires: []string{"SampledBuffer"}},
 }
