@@ -9,7 +9,7 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// TestFewPlanned: graphics cards take the build for few rows, with as many keys at a time as there are registers for.
+// TestFewPlanned: graphics cards take the build for few rows, in teams of what is left of a subgroup.
 func TestFewPlanned(t *testing.T) {
 	card := h100(t)
 	software := card
@@ -25,11 +25,11 @@ func TestFewPlanned(t *testing.T) {
 		caps vk.Caps
 		op   vkattn.Attention
 		off  bool
-		keys uint32 // 0: another build serves
+		team uint32 // 0: another build serves
 	}{
-		{"f16", card, decode, false, 16},
-		{"f32", card, with(func(op *vkattn.Attention) { op.TypeQ, op.TypeK, op.TypeV = 0, 0, 0 }), false, 8},
-		{"wide", card, with(func(op *vkattn.Attention) { op.HeadDim = 576 }), false, 4},
+		{"f16", card, decode, false, 4},
+		{"f32", card, with(func(op *vkattn.Attention) { op.TypeQ, op.TypeK, op.TypeV = 0, 0, 0 }), false, 4},
+		{"wide", card, with(func(op *vkattn.Attention) { op.HeadDim = 576 }), false, 1},
 		{"many rows", card, with(func(op *vkattn.Attention) { op.SeqQ = 100 }), false, 0},
 		{"few keys", card, with(func(op *vkattn.Attention) { op.SeqK = 100 }), false, 0},
 		{"off", card, decode, true, 0},
@@ -43,7 +43,7 @@ func TestFewPlanned(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if ch.key.Keys != c.keys || (ch.key.Variant == fewVariant) != (c.keys > 0) || ch.key.Early != (c.keys > 0) {
+		if ch.key.Team != c.team || (ch.key.Variant == fewVariant) != (c.team > 0) {
 			t.Errorf("%s: %s, %s", c.name, ch.key.Variant, ch.tile())
 		}
 		if refused := len(ch.refused) > 0; refused != c.off {
