@@ -246,12 +246,16 @@ func keyBindings(key tiledKey, l *layout, b []vk.Binding) {
 // mergeColumns is COLUMNS of merge.comp: as many elements of a row one of its workgroups merges.
 const mergeColumns = 32
 
-// mergeLanes is the workgroup of merge: on a GPU, up to 8 times 32 invocations share the many parts of few rows.
+// mergeTogether is TOGETHER of merge.comp: the parts that one of its invocations reads at once.
+const mergeTogether = 8
+
+// mergeLanes is the workgroup of merge: on a GPU, up to 32 times 32 invocations share the many parts of few rows.
 func mergeLanes(caps *vk.Caps, splits, rows int) uint32 {
 	if caps.DeviceType == "cpu" || splits < 16 || rows > 1024 {
 		return mergeColumns
 	}
-	return min(256, prevPow2(min(caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0])))
+	lanes := min(1024, caps.Limits.MaxComputeWorkGroupInvocations, caps.Limits.MaxComputeWorkGroupSize[0], uint32(mergeColumns*ceilDiv(splits, mergeTogether)))
+	return max(mergeColumns, prevPow2(lanes))
 }
 
 // flash runs the fused kernel over all row tiles, group by group.

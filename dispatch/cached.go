@@ -36,15 +36,14 @@ func (c *cached) add(table, parents []int32) {
 
 // paged is PAGED of shaders/lib/keys.glsl.
 func paged(page int) uint32 {
-	switch {
-	case page == 0:
+	if page == 0 {
 		return 0
-	case page%keyTile == 0:
-		return keyTile
-	case page%4 == 0:
-		return 4
 	}
-	return 1
+	keys := uint32(keyTile)
+	for keys > 1 && (page%int(keys) != 0 || keys == 2) {
+		keys /= 2
+	}
+	return keys
 }
 
 // keyRows bounds the rows of the pool that keys [key0, key1) of sequences [seq0, seq1) lie in.

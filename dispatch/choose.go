@@ -31,6 +31,7 @@ type kernelKey struct {
 	Types         types
 	Descale       uint32 // DESCALE of lib/descale.glsl
 	Limbs         uint32 // LIMBS of lib/dots.glsl, 0 in other builds
+	team                 // of fewVariant, zero in other builds
 	SubgroupSize  uint32 // required; 0: the driver's choice
 	FullSubgroups bool
 }
@@ -43,20 +44,27 @@ func (k kernelKey) spec() []vk.SpecConstant {
 		{ID: 8, Value: k.Paged},
 		{ID: 9, Value: uint32(k.Types.Q)}, {ID: 10, Value: uint32(k.Types.K)}, {ID: 11, Value: uint32(k.Types.V)}, {ID: 12, Value: uint32(k.Types.Out)}, {ID: 13, Value: k.Descale},
 	}
-	if k.Variant == dotVariant {
+	switch k.Variant {
+	case dotVariant:
 		spec = append(spec, vk.SpecConstant{ID: 14, Value: k.Limbs})
+	case fewVariant:
+		spec = append(spec, vk.SpecConstant{ID: 15, Value: k.Keys}, vk.SpecConstant{ID: 16, Value: k.Team})
 	}
 	return spec
 }
 
 // tileRows is the number of query rows that one workgroup computes.
-func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes * k.Rows) }
+func (k kernelKey) tileRows() int { return int(k.Invocations / k.Lanes / k.members() * k.Rows) }
 
-// stateFloats is the running state of one row: maximum and sum, in four, and the padded output.
-func (k kernelKey) stateFloats() int { return 4 + int(4*k.Lanes*k.Value4) }
+// stateFloats is the running state of one row: of each member of a team, maximum and sum, in four, and the padded output.
+func (k kernelKey) stateFloats() int { return int(k.members() * (4 + 4*k.Lanes*k.Value4)) }
 
 func (k kernelKey) tile() string {
-	return fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)
+	text := fmt.Sprintf("%dx%d, %d rows per %d lanes, %d invocations", k.tileRows(), keyTile, k.Rows, k.Lanes, k.Invocations)
+	if k.Variant == fewVariant {
+		text += ", " + k.team.String()
+	}
+	return text
 }
 
 // choice is the planner's decision for one op on one device.
@@ -199,6 +207,13 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 				variant = build
 			}
 		}
+		if r.path == rungSubgroup && p.takesTeams(caps, op) {
+			if why, off := disabled[fewRung]; off {
+				c.refused = append(c.refused, vkattn.Refusal{Kernel: fewVariant, Reason: why})
+			} else {
+				variant = fewVariant
+			}
+		}
 		key, pack, shared, why := p.fitFlash(caps, op, r.path, variant)
 		if why != "" {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})
@@ -257,23 +272,6 @@ func sharing(op vkattn.Attention) int {
 	return a
 }
 
-// fewRows are the numbers of rows for which a kernel of its own is worth while: one that spends nothing on
-// rows that are not there, for then the keys and values are all that counts.
-var fewRows = []int{1, 4, 8}
-
-// few is the first of fewRows that holds all rows of a sequence, and of heads that share their keys, or 0.
-func (p *planner) few(op vkattn.Attention) int {
-	if p.fixedTile || op.SeqK < 512 {
-		return 0
-	}
-	for _, n := range fewRows {
-		if op.SeqQ*sharing(op) <= n {
-			return n
-		}
-	}
-	return 0
-}
-
 // fitFlash sizes the flash kernel for a device, shrinking the tile until it fits, or says why it cannot.
 func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant string) (key kernelKey, pack, shared int, why string) {
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
@@ -287,6 +285,12 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 	switch {
 	case isTuned:
 		lanes = int(tuned.Lanes)
+	case p.team != nil && variant == fewVariant:
+		lanes = p.team.lanes
+	case variant == fewVariant:
+		for lanes < 32 && few*(ceilDiv(d, 4*lanes)+ceilDiv(dv, 4*lanes)) > 32 {
+			lanes *= 2
+		}
 	case few > 0 && !software:
 		for lanes < 32 && 8*lanes <= d {
 			lanes *= 2
@@ -339,6 +343,9 @@ func (p *planner) fitFlash(caps *vk.Caps, op vkattn.Attention, path, variant str
 		rows = min(rows, uint32(few))
 	}
 	key.Rows = rows
+	if variant == fewVariant {
+		key.team = p.teamOf(key, prevPow2(sg.Size))
+	}
 
 	// Workgroups: on a software driver one subgroup is one core's work; a GPU hides latency with more.
 	key.Invocations = 64
@@ -474,6 +481,9 @@ type planner struct {
 	fixedTile bool
 	// manyRegisters: the processor that a software driver runs on has 32 vector registers. Unknown without a device.
 	manyRegisters bool
+	// team: the rung of subgroups takes fewVariant with teams like this, in groups of so many lanes, whatever the device and the
+	// number of rows. For tests.
+	team *forcedTeam
 }
 
 func newPlanner() (*planner, error) {
@@ -494,15 +504,24 @@ func planSplits(caps *vk.Caps, tiles, invocations, rows, longest, widest, forced
 	if longest == 0 || tiles == 0 {
 		return 1
 	}
-	most := ceilDiv(longest, 2*keyTile)
-	if caps.DeviceType == "cpu" {
-		most = ceilDiv(longest, 4*keyTile)
+	most := min(ceilDiv(longest, 2*keyTile), mostParts)
+	switch {
+	case caps.DeviceType == "cpu":
+		most = min(ceilDiv(longest, 4*keyTile), mostParts)
+	case rows <= readingRows:
+		most = min(ceilDiv(longest, keyTile), mostReadingParts)
 	}
 	if forced > 0 {
 		return clamp(forced, 1, ceilDiv(longest, keyTile))
 	}
-	return clamp(max(ceilDiv(parallelTiles(caps, invocations, rows), tiles), ceilDiv(widest, exactKeys)), 1, min(most, 256))
+	return clamp(max(ceilDiv(parallelTiles(caps, invocations, rows), tiles), ceilDiv(widest, exactKeys)), 1, most)
 }
+
+// The most parts: each is a row of results that is written, and read by merge. Of few rows those are little beside the keys.
+const (
+	mostParts        = 256
+	mostReadingParts = 1024
+)
 
 // exactKeys is the most keys of a part. Sums in float32 lose with their length: over 600,000 keys a row is off
 // by 4.3e-5 of its norm in one part, by 5.6e-6 in parts of 65,536, by 2.8e-6 in parts of 16,384 (random data).
@@ -511,19 +530,25 @@ const exactKeys = 16384
 // readingRows is the most rows of a sequence (heads packed with it counted) that read their keys and do little else.
 const readingRows = 16
 
+// Invocations that keep a graphics card busy, with many rows and with few.
+const (
+	busyInvocations    = 1 << 14
+	readingInvocations = 1 << 16
+)
+
 // parallelTiles is the number of workgroups of that many invocations that keep the device busy. Where a sequence has
 // few rows (heads packed with it counted), reading the keys is all there is, and more of them hide its latency;
 // with many, to merge their parts would cost more than it gains.
 func parallelTiles(caps *vk.Caps, invocations, rows int) int {
-	busy := 16384
-	switch {
-	case caps.DeviceType == "cpu":
-		return 4
-	case caps.DeviceType == "integrated":
-		busy = 4096
-	}
+	busy := busyInvocations
 	if rows <= readingRows {
-		busy *= 4
+		busy = readingInvocations
+	}
+	switch caps.DeviceType {
+	case "cpu":
+		return 4
+	case "integrated":
+		busy /= 4
 	}
 	return busy / invocations
 }

@@ -26,7 +26,7 @@ type Config struct {
 	Budget time.Duration
 	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "registers", weights that
 	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; "integer-dot",
-	// scores by integer dot products; and kernels that have no rungs. Open adds those in the environment variable
+	// scores by integer dot products; "few-rows", the build for few rows; and kernels that have no rungs. Open adds those in the environment variable
 	// VKATTN_DISABLE, a comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" (without integer dot products), "flash_dot" (with
@@ -75,7 +75,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, matrixRegisters, "texels", integerDot, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
+	return append(names, matrixRegisters, "texels", integerDot, fewRung, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
 }
 
 // checkNames refuses a kernel that there is not.

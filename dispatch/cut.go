@@ -463,7 +463,7 @@ func (c *cutter) slice(g *group, ar area, part, chunk int, keyCost float64) erro
 			if m == 1 {
 				return fmt.Errorf("one row and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
 			}
-			// Whole key tiles, then powers of two: kernels take four keys a step, and to cut a step changes the rounding.
+			// Whole key tiles, then powers of two: kernels take 4 to 16 keys a step, and to cut a step changes the rounding.
 			tiles := sort.Search((m-1)/c.keys, func(n int) bool {
 				sub.key1 = min(ar.key1, first+k+(n+1)*c.keys)
 				_, ok, _ := c.windows(sub)

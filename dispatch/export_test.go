@@ -28,3 +28,8 @@ func (c *KVCache) Poison(ctx context.Context) error {
 
 // Banks is how many banks the pages of a cache lie in.
 func (c *KVCache) Banks() int { return c.count() }
+
+// TakeTeams makes all attention of the subgroup rung run on the build for few rows.
+func (b *Backend) TakeTeams(keys, members uint32, lanes int) {
+	b.planner.team = &forcedTeam{team{keys, members}, lanes}
+}

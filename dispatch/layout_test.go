@@ -95,17 +95,22 @@ func TestShaderInterfaces(t *testing.T) {
 			t.Errorf("%s: %v", r.variant, err)
 		}
 	}
-	for _, r := range append([]rung{{"subgroup", texelVariant}, {"subgroup", codesVariant}, {"subgroup", dotVariant}}, rungs...) {
+	for _, r := range append([]rung{{"subgroup", texelVariant}, {"subgroup", codesVariant}, {"subgroup", dotVariant}, {"subgroup", fewVariant}}, rungs...) {
 		m, err := shaders.Load(r.variant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.variant == dotVariant {
+		switch r.variant {
+		case dotVariant:
 			want["LIMBS"] = 14
+		case fewVariant:
+			want["KEYS"], want["TEAM"] = 15, 16
 		}
 		if err := spirv.CheckSpec(m.Info, want); err != nil {
 			t.Errorf("%s: %v", r.variant, err)
 		}
-		delete(want, "LIMBS")
+		for _, name := range []string{"LIMBS", "KEYS", "TEAM"} {
+			delete(want, name)
+		}
 	}
 }

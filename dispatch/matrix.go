@@ -96,11 +96,13 @@ func withoutMatrix(disabled map[string]string) map[string]string {
 	return all
 }
 
-// rung is what a matrix rung, or dotVariant, is tested under when the first plan wants it; the rungs of flash.comp were by Open.
+// rung is what a matrix rung, dotVariant or fewVariant is tested under when the first plan wants it; the rungs of flash.comp were by Open.
 func (c *choice) rung() (variant, path, name string) {
 	switch {
 	case c.key.Variant == dotVariant:
 		return dotVariant, c.path, integerDot
+	case c.key.Variant == fewVariant:
+		return fewVariant, c.path, fewRung
 	case c.matrix == nil:
 		return "", "", ""
 	}
@@ -113,7 +115,10 @@ func (c *choice) rung() (variant, path, name string) {
 
 // selfTest computes a small problem of the same elements by the same variant.
 func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err error) {
-	if c.matrix == nil {
+	switch {
+	case c.key.Variant == fewVariant:
+		return b.testFew(ctx)
+	case c.matrix == nil:
 		return b.testDot(ctx)
 	}
 	const heads, rows, keys = 2, 37, 101

@@ -163,6 +163,9 @@ func fits(p *planner, c *vk.Caps, ch *choice) error {
 	case k.Variant == dotVariant && (!c.Features.IntegerDotProduct || k.Lanes < dotKeys || keys != vkattn.Q8_0 && keys != vkattn.Q4_0):
 		return fmt.Errorf("integer dot products of %s in %d lanes", keys, k.Lanes)
 	}
+	if few := k.Variant == fewVariant; few != (k.Keys != 0) || few && (c.DeviceType == "cpu" || k.Keys != 4 || k.Team == 0 || k.Keys*k.Team > keyTile || k.Lanes*k.Team > max(c.Subgroup.Size, k.Lanes) || k.Rows > 8 || k.Lanes < 2) {
+		return fmt.Errorf("%s on a %s device, %d rows, %v", k.Variant, c.DeviceType, k.Rows, k.team)
+	}
 	if k.texels() {
 		for _, t := range []vkattn.Type{ch.op.TypeK, ch.op.TypeV} {
 			if f := texelFormat(k.Variant, t); !slices.Contains(c.TexelFormats, f.String()) {
@@ -229,6 +232,9 @@ func TestPlansFit(t *testing.T) {
 		paths[ch.path]++
 		if ch.key.Variant == dotVariant {
 			paths[dotVariant]++
+		}
+		if ch.key.Variant == fewVariant {
+			paths[fewVariant]++
 		}
 		if err := fits(p, &c, ch); err != nil {
 			t.Fatalf("%d: %v\nby %+v\non %+v", n, err, ch.key, c)

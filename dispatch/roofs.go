@@ -46,6 +46,9 @@ func (r *run) best(step func() error) (float64, error) {
 	return best, nil
 }
 
+// copied is the number that is copied.
+const copied = 3
+
 func (r *run) roofs(roofs *vkattn.Roofs) error {
 	caps := &r.be.caps
 	software := caps.DeviceType == "cpu"
@@ -74,7 +77,7 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Fill(source, 0, size, 0); err != nil {
+	if err := c.Fill(source, 0, size, math.Float32bits(copied)); err != nil {
 		return err
 	}
 	c.Barrier(vk.BarrierAll)
@@ -92,8 +95,6 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 	if err != nil {
 		return err
 	}
-	roofs.CopyGBps = 2 * float64(size) / copyTime / 1e9
-
 	launch := func(key pipelineKey, s sliceParams) (float64, error) {
 		p, err := r.be.pipeline(key)
 		if err != nil {
@@ -110,6 +111,24 @@ func (r *run) roofs(roofs *vkattn.Roofs) error {
 		}
 		s.TileCount = 1
 		return r.best(func() error { return r.dispatch(p, bind, bytesOf(&s), groups, 1, 1, 0, math.Inf(1)) })
+	}
+	if c, err = r.open(); err != nil {
+		return err
+	}
+	if err := c.Fill(target, 0, size, 0); err != nil {
+		return err
+	}
+	c.Barrier(vk.BarrierAll)
+	kernelTime, err := launch(simpleKey{Variant: "peak_copy", Invocations: lanes}, sliceParams{KeyEnd: int32(size / unit * 4)})
+	if err != nil {
+		return err
+	}
+	if err := peakIs(target, copied); err != nil {
+		return fmt.Errorf("dispatch: peak_copy: %w", err)
+	}
+	roofs.CopyGBps, roofs.CopyBy = 2*float64(size)/copyTime/1e9, "command"
+	if kernelTime < copyTime {
+		roofs.CopyGBps, roofs.CopyBy = 2*float64(size)/kernelTime/1e9, "kernel"
 	}
 	readTime, err := launch(read, sliceParams{KeyEnd: int32(size / unit * 4)})
 	if err != nil {

@@ -18,7 +18,7 @@ func TestRoofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if roofs.ReadGBps <= 0 || roofs.CopyGBps <= 0 || roofs.FMATFLOPs <= 0 {
+	if roofs.ReadGBps <= 0 || roofs.CopyGBps <= 0 || roofs.FMATFLOPs <= 0 || roofs.CopyBy != "command" && roofs.CopyBy != "kernel" {
 		t.Errorf("%+v", roofs)
 	}
 	if len(b.Caps().CooperativeMatrix) > 0 && roofs.Matrix["f16"] <= 0 {

@@ -72,7 +72,7 @@ func (b *Backend) Tune(ctx context.Context, progress func(done, all int, class s
 func flashKey(p *Plan) kernelKey { return p.decision.(*choice).key }
 
 func (b *Backend) tilesFile() string {
-	return b.cacheFile("tiles", "", "flash_subgroup", "flash_texels", "flash_plain")
+	return b.cacheFile("tiles", "", "flash_subgroup", "flash_texels", "flash_plain", fewVariant)
 }
 
 // loadTiles takes what an earlier Tune found, apart from shapes that no kernel has.

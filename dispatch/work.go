@@ -206,12 +206,20 @@ func appendSequence(w []uint32, s *vkattn.Sequence, tiles int) []uint32 {
 		uint32(int32(clamp(s.Rel, -reach, reach))), uint32(int32(clamp(s.Prefix-s.KBase, -1, reach))), uint32(phase), uint32(tiles))
 }
 
+// mostUpload is the largest scratch buffer that is taken from memory for uploads, where that lies in the device: to write there at once
+// saves a copy, and what waits for it, which is most of what a short call takes.
+const mostUpload = 16 << 20
+
 // work writes a section to the start of a new scratch buffer of that many further bytes, and returns it with
 // the offset of those bytes.
 func (r *run) work(s *section, further int64) (*vk.Buffer, int64, error) {
 	content := wordBytes(s.words)
 	used := (int64(len(content)) + 255) / 256 * 256
-	buf, err := r.hold(used+further, vk.HeapDevice, "scratch")
+	heap := vk.HeapDevice
+	if used+further <= mostUpload && r.be.dev.UploadInDevice() {
+		heap = vk.HeapUpload
+	}
+	buf, err := r.hold(used+further, heap, "scratch")
 	if err != nil {
 		return nil, 0, err
 	}

@@ -20,7 +20,8 @@
 // may be packed. One workgroup computes one row tile (tile_rows consecutive rows of one query head) over
 // the keys of its slice and part. Inside it, each group of LANES invocations has ROWS rows: a lane
 // holds D/LANES elements of their queries and Dv/LANES of their outputs, keys and values stream through
-// registers KEYS at a time. A slice that is not the last leaves the running state (m, l, unnormalised
+// registers KEYS at a time. TEAM groups may share their rows: each of them takes every TEAM-th step of a tile and has a running
+// state of its own, and at the end they add up. A slice that is not the last leaves the running state (m, l, unnormalised
 // out) in state[], so the result does not depend on how the keys are cut into slices.
 //
 // Shared memory: none with subgroups; without, invocations * ROWS * KEYS floats and a little more.
@@ -41,9 +42,14 @@ layout(constant_id = 10) const uint TYPE_K = 0u;         // with TEXELS: of the 
 layout(constant_id = 11) const uint TYPE_V = 0u;
 layout(constant_id = 12) const uint TYPE_OUT = 0u;
 
-const uint KEYS = 4u;           // keys of one step
 const uint KEY_TILE = 32u;      // keys of one tile of the schedule
-const uint ALL_KEYS = 15u;
+#if TEAMS
+layout(constant_id = 15) const uint KEYS = 4u;          // keys of one step
+layout(constant_id = 16) const uint TEAM = 1u;          // row groups of a subgroup that share their rows: KEYS * TEAM <= KEY_TILE
+#else
+const uint KEYS = 4u;
+#endif
+const uint ALL_KEYS = (1u << KEYS) - 1u;
 const bool BLOCKS = EXTRAS >= 1u;
 const bool SCORES = EXTRAS >= 2u;
 const bool CHOICES = EXTRAS >= 3u;
@@ -123,8 +129,8 @@ void add_values(uint base, int j, int first, int last) {
     }
 }
 
-// One row's place in the running state: maximum and sum, then its unnormalised output.
-uint state_row(uint slot) { return slice.state_base + slot * (1u + LANES * VALUE4); }
+// One row's place in the running state of one group of a team: maximum and sum, then its unnormalised output.
+uint state_row(uint slot) { return slice.state_base + (slot * TEAM + member()) * (1u + LANES * VALUE4); }
 uint state_value(uint slot, uint x) { return state_row(slot) + 1u + slice_dim(x) / 4u; }
 
 void resume(uint slot) {
@@ -176,10 +182,35 @@ void add_joined(RowTile tile, int row, float shares[OWN]) {
     }
 }
 
+#if TEAMS
+// add_team adds up what the groups of a team have found, and leaves all of it to each.
+void add_team() {
+    [[unroll]] for (uint n = LANES; n < LANES * TEAM; n *= 2u) {
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            float top = max(running_max[o], subgroupShuffleXor(running_max[o], n));
+            decays[o] = exp_difference(running_max[o], top);
+            running_max[o] = top;
+            running_sum[o] *= decays[o];
+            running_sum[o] += subgroupShuffleXor(running_sum[o], n);
+        }
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+            float decay = decay_of(r);
+            [[unroll]] for (uint x = 0u; x < VALUE4; x++) {
+                vec4 own = accumulator[r * VALUE4 + x] * decay;
+                accumulator[r * VALUE4 + x] = own + subgroupShuffleXor(own, n);
+            }
+        }
+    }
+}
+#endif
+
 // finish normalises, joins what an earlier call left of the same rows, adds the sink, and writes out and lse to the
 // caller's tensors; or, for one part of a split, out with its maximum and sum to that part's rows, and leaves the rest to
 // merge. (Their lse would not do: next to scores of 1e9, float32 has no room for the logarithm of a sum.)
 void finish(RowTile tile, int row, uint slot, bool partial) {
+#if TEAMS
+    add_team();
+#endif
     bool leaves = !partial && (slice.phase & PHASE_LEAVE) != 0u, joins = !partial && (slice.phase & PHASE_JOIN) != 0u;
     float shares[OWN];              // of what the rows join
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
@@ -208,7 +239,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
                 lse = log_sum(both, total);
             }
         }
-        if (group_lane() < ROWS && computes(row + int(owned_row(o)))) {
+        if (member() == 0u && group_lane() < ROWS && computes(row + int(owned_row(o)))) {
             if (partial) {
                 lse_data[slice.lse_base + 2u * (slot + owned_row(o))] = top;
                 lse_data[slice.lse_base + 2u * (slot + owned_row(o)) + 1u] = sum;
@@ -238,7 +269,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
         add_joined(tile, row, shares);
     }
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-        if (computes(row + int(r))) {
+        if (member() == 0u && computes(row + int(r))) {
             Row at = find_row(tile, row + int(r));
             uint base = partial ? slice.out_base + (slot + r) * value_dim
                                 : slice.out_base + tile.seq.batch * out_batch + at.head * out_head + (tile.seq.q0 + at.i) * out_row;
@@ -375,9 +406,15 @@ void main() {
             }
         }
         uvec2 steps = steps_of_all(bits, KEY_TILE);
-        find_tile(tile_first + int(steps.x));
-        [[dont_unroll]] for (uint c0 = steps.x; c0 < steps.y; c0 += KEYS) {
+        if (TEAM == 1u) {
+            find_tile(tile_first + int(steps.x));
+        }
+        [[dont_unroll]] for (uint c = steps.x; c < steps.y; c += KEYS * TEAM) {
+            uint c0 = c + member() * KEYS;
             int j = tile_first + int(c0);
+            if (TEAM > 1u) {
+                find_tile(j);
+            }
             find_keys();
             multiply_keys(k_base, j, key_first, key_end - 1);
             gather();

@@ -29,6 +29,8 @@ var variants = []Variant{
 		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle", "SampledBuffer"}},
 	{Name: "flash_dot", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "INTEGER_DOT=1"},
 		Requires: []string{"DotProduct", "DotProductInput4x8BitPacked", "GroupNonUniform", "GroupNonUniformShuffle"}},
+	{Name: "flash_few", Source: "flash.comp", Defines: []string{"SUBGROUP=1", "TEAMS=1"},
+		Requires: []string{"GroupNonUniform", "GroupNonUniformShuffle"}},
 	{Name: "flash_plain", Source: "flash.comp", Defines: []string{"SUBGROUP=0"}},
 	{Name: "flash_matrix2", Source: "flash_matrix2.comp", Defines: []string{"BFLOAT=0", "TENSOR=0"}, TargetEnv: "vulkan1.3",
 		Requires: []string{"CooperativeMatrixConversionsNV", "CooperativeMatrixKHR", "CooperativeMatrixPerElementOperationsEXT", "CooperativeMatrixReductionsEXT",
@@ -83,6 +85,7 @@ var variants = []Variant{
 		Requires: []string{"CooperativeMatrixKHR", "Float16", "VulkanMemoryModel"}},
 	{Name: "peak_matrix_bf16", Source: "peak_matrix.comp", Defines: []string{"BFLOAT=1"},
 		Requires: []string{"BFloat16CooperativeMatrixKHR", "BFloat16TypeKHR", "CooperativeMatrixKHR", "Float16", "VulkanMemoryModel"}},
+	{Name: "peak_copy", Source: "peak_copy.comp"},
 	{Name: "peak_read", Source: "peak_read.comp"},
 	{Name: "peak_read_texels", Source: "peak_read.comp", Defines: []string{"TEXELS=1"}, Requires: []string{"SampledBuffer"}},
 }

@@ -73,6 +73,13 @@ func (d *Device) MappedDevice() bool {
 	return d.caps.UnifiedMemory && len(order) > 0 && d.caps.MemoryTypes[order[0]].HostVisible
 }
 
+// UploadInDevice reports whether buffers of HeapUpload lie in device memory, as they do where the host can map all of it: what is
+// written to them need not be copied.
+func (d *Device) UploadInDevice() bool {
+	order := memoryOrder(&d.caps, HeapUpload, math.MaxUint32)
+	return len(order) > 0 && d.caps.MemoryTypes[order[0]].DeviceLocal && memoryRank(&d.caps, HeapUpload, d.caps.MemoryTypes[order[0]]) < 2
+}
+
 // NewBuffer allocates size bytes. The contents are undefined. The buffer serves as storage buffer, uniform buffer, uniform texel
 // buffer (where Caps.TexelFormats is not empty), source and destination of copies, and by address (where
 // Features.BufferDeviceAddress). Purpose groups it in MemoryStats. Where the best memory type is full the next one

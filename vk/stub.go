@@ -39,6 +39,7 @@ func (*Device) Lost() bool                                     { return false }
 func (*Device) Memory() MemoryStats                            { return MemoryStats{} }
 func (*Device) Heaps() ([]MemoryHeap, error)                   { return nil, errStub }
 func (*Device) MappedDevice() bool                             { return false }
+func (*Device) UploadInDevice() bool                           { return false }
 func (*Device) NewBuffer(int64, Heap, string) (*Buffer, error) { return nil, errStub }
 func (*Device) NewPipeline(PipelineSpec) (*Pipeline, error)    { return nil, errStub }
 func (*Device) PipelinesCreated() int                          { return 0 }

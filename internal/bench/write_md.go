@@ -225,7 +225,11 @@ func RoofsText(r *Record) string {
 		parts = append(parts, Figure(x)+" GB/s read")
 	}
 	if x := r.Roofs.CopyGBps; x > 0 {
-		parts = append(parts, Figure(x)+" GB/s copied")
+		by := ""
+		if r.Roofs.CopyBy != "" {
+			by = " by a " + r.Roofs.CopyBy
+		}
+		parts = append(parts, Figure(x)+" GB/s copied"+by)
 	}
 	if x := r.Roofs.FMATFLOPs; x > 0 {
 		parts = append(parts, Figure(x)+" TFLOP/s of float32 multiply-adds")

@@ -8,15 +8,20 @@
 //   decay_of(r)       its decay
 //   seen_by_group()   keys (bits) that at least one row of the group sees
 //   settle()          before a publish that no gather precedes
-//   steps_of_all(b, n) of the n keys of a tile, the range of whole steps outside of which no owner has a bit set; SUBGROUP 0: all of them
+//   steps_of_all(b, n) of the n keys of a tile, the range of whole steps of a team outside of which no owner has a bit set; SUBGROUP 0: all of them
 //   any_of_all(x, t)  whether x is true for any invocation of the subgroup (SUBGROUP 0: of the workgroup), in control flow
 //                     that is uniform there; t counts the calls
 //
-// Needs LANES, ROWS, KEYS, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
+//   member()          which of the TEAM row groups it is that share their rows (SUBGROUP 1 only; a subgroup has all of them)
+//
+// Needs LANES, ROWS, KEYS, TEAM, WHOLE. SUBGROUP 1 uses shuffles and no memory. SUBGROUP 0 uses shared
 // memory and barriers: gather and publish must be called in workgroup-uniform control flow.
 // INTEGER_DOT 1 (SUBGROUP only): a lane has products of one key of the step, products[r], and shares its head dimension with
 // KEY_LANES lanes.
 
+#if !TEAMS
+const uint TEAM = 1u;
+#endif
 const uint OWN = ROWS > LANES ? ROWS / LANES : 1u;
 const uint SHARED_ROWS = ROWS / OWN;    // of each of which a lane owns one
 
@@ -48,7 +53,8 @@ uint owned_row(uint o) { return o * LANES + group_lane() % SHARED_ROWS; }
 uint published_seen;
 
 uint group_lane() { return gl_SubgroupInvocationID % LANES; }
-uint row_group() { return (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID) / LANES; }
+uint row_group() { return (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID) / (LANES * TEAM); }
+uint member() { return TEAM == 1u ? 0u : gl_SubgroupInvocationID / LANES % TEAM; }
 
 // One step of a transposed butterfly: each lane gives half of its rows to its partner.
 #define HALVE(n)                                                                    \
@@ -134,7 +140,8 @@ uvec2 steps_of_all(uint bits[OWN], uint keys) {
         any |= bits[o];
     }
     any = of_all(any);
-    return any == 0u ? uvec2(0u) : uvec2(uint(findLSB(any)) / KEYS, uint(findMSB(any)) / KEYS + 1u) * KEYS;
+    const uint all = KEYS * TEAM;
+    return any == 0u ? uvec2(0u) : uvec2(uint(findLSB(any)) / all, uint(findMSB(any)) / all + 1u) * all;
 }
 
 bool any_of_all(bool x, inout uint turn) {
@@ -151,6 +158,7 @@ shared uint shared_any[3];
 
 uint group_lane() { return gl_LocalInvocationID.x % LANES; }
 uint row_group() { return gl_LocalInvocationID.x / LANES; }
+uint member() { return 0u; }
 
 void gather() {
     uint at = row_group() * ROWS * KEYS * LANES;

@@ -2,8 +2,9 @@
 // lists[] from key_index on say in which page it is, and a page is page_tokens rows that follow each other. Pages of one
 // token are an index of rows. Needs params.glsl and sequence.glsl.
 
-// Keys, from a multiple of so many on, that are sure to lie in one page: 1, KEYS or KEY_TILE. 0: there is no index.
+// Keys, from a multiple of so many on, that are sure to lie in one page: 1, 4, 8, 16 or KEY_TILE. 0: there is no index.
 layout(constant_id = 8) const uint PAGED = 0u;
+const uint PAGE_KEYS = PAGED == 0u ? 1u : PAGED < KEYS ? PAGED : KEYS; // of a step, that are
 
 uint key_index;         // of the sequence, in lists[]
 uint last_page;         // that has a key
@@ -46,15 +47,10 @@ void find_keys() {
         if (PAGED == 0u) {
             continue;
         }
-        if (PAGED < KEYS) {
-            key_rows[c] = page_first + key_at;
-            step_keys(1u);
-        } else {
-            key_rows[c] = page_first + key_at + c;
+        key_rows[c] = page_first + key_at + c % PAGE_KEYS;
+        if ((c + 1u) % PAGE_KEYS == 0u) {
+            step_keys(PAGE_KEYS);
         }
-    }
-    if (PAGED >= KEYS) {
-        step_keys(KEYS);
     }
 }
 
