@@ -15,7 +15,7 @@ type matrixLayout struct {
 	Registers bool `json:"registers"`
 	// Direct: a left operand has it, too, place by place.
 	Direct bool `json:"direct"`
-	// KeepsNaN: exp2 of a NaN is one.
+	// KeepsNaN: exp2 of a NaN is a NaN.
 	KeepsNaN bool `json:"keeps_nan"`
 }
 

@@ -19,7 +19,8 @@
 //
 // One workgroup computes one row tile over the keys of its slice and part. Each of its subgroups has ROWS rows of it, whose
 // queries, scores and outputs are matrices in its registers; all subgroups share tiles of KEY_TILE keys and values in
-// shared memory, which are read into registers while the tile before is multiplied.
+// shared memory, which are read into registers while the tile before is multiplied. What only tiles need that hide something is
+// found out there: the loop over all others must be short, for what it keeps in registers and for the cache of instructions.
 //
 // Vulkan does not say which invocation holds which element of a matrix. REGISTERS: it has been found out
 // (lib/matrix_layout.glsl), and the softmax works on the elements where they lie; otherwise scores go through shared
@@ -48,7 +49,7 @@ layout(constant_id = 13) const uint LANES = 0x8888210u;     // the layout of an 
 layout(constant_id = 14) const uint PLACES = 0x8888a98u;
 layout(constant_id = 15) const bool REGISTERS = false;
 layout(constant_id = 16) const bool DIRECT = false;
-layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is one
+layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
 layout(constant_id = 18) const bool WIDE = true;        // and of 8
 layout(constant_id = 19) const uint TYPE_Q = 1u;
 layout(constant_id = 20) const uint TYPE_K = 1u;
@@ -96,7 +97,6 @@ shared uint any_chosen[3];
 
 const uint KEY_CHUNKS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
 const uint VALUE_CHUNKS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
-const uint CHUNKS = PREFETCH ? (KEY_CHUNKS > VALUE_CHUNKS ? KEY_CHUNKS : VALUE_CHUNKS) : 1u;
 const uint OWN = ROW_MATS * SLOTS;                      // rows that an invocation holds elements of
 
 #define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
@@ -113,11 +113,11 @@ ACCUMULATOR outputs[ROW_MATS * VALUE_MATS];
 float running_max[OWN];
 float running_sum[OWN];         // of the invocation's own elements
 uint bits[OWN * KEY_WORDS];     // keys that a row sees
-uvec4 chunks[CHUNKS];           // of the next tile
+uvec4 keys_ahead[PREFETCH ? KEY_CHUNKS : 1u]; // of the next tile
+uvec4 values_ahead[PREFETCH ? VALUE_CHUNKS : 1u];
 
-// Of the rows of an invocation.
+// Of the rows of an invocation, with SCORES.
 int position[OWN];
-bool row_global[OWN];
 float slope[OWN];
 uint bias_at[OWN], mask_at[OWN], relative_at[OWN];
 
@@ -153,55 +153,63 @@ uvec4 value_chunk(int first, uint i) {
     return value_operands(v_base + uint(clamp(first + int(c / VALUE8), key_first, key_end - 1)) * v_stride, c % VALUE8 * 8u, out_dim);
 }
 
-// A key that nobody here sees may hold anything, NaN included.
-void put_value_chunk(uint i, uvec4 x, bool masked) {
+void put_value_chunk(uint i, uvec4 x) {
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
     if (c < KEY_TILE * VALUE8) {
-        uint key = c / VALUE8;
-        if (masked && (seen_by_all[key / 32u] >> (key & 31u) & 1u) == 0u) {
-            x = uvec4(0u);
-        }
-        area[VALUES_AT + key * VALUE_ROW + c % VALUE8] = x;
+        area[VALUES_AT + c / VALUE8 * VALUE_ROW + c % VALUE8] = x;
     }
 }
 
-void fetch_keys(int first) {
+// fetch begins to read the tile whose first key is first.
+void fetch(int first) {
     if (PREFETCH) {
         [[unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
-            chunks[i] = key_chunk(first, i);
+            keys_ahead[i] = key_chunk(first, i);
+        }
+        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            values_ahead[i] = value_chunk(first, i);
         }
     }
 }
 
-void put_keys(int first) {
+// put brings to shared memory the tile that was fetched.
+void put(int first) {
     if (PREFETCH) {
         [[unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
-            put_key_chunk(i, chunks[i]);
+            put_key_chunk(i, keys_ahead[i]);
+        }
+        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            put_value_chunk(i, values_ahead[i]);
         }
     } else {
         [[dont_unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
             put_key_chunk(i, key_chunk(first, i));
         }
-    }
-}
-
-void fetch_values(int first) {
-    if (PREFETCH) {
-        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
-            chunks[i] = value_chunk(first, i);
-        }
-    }
-}
-
-void put_values(int first, bool masked) {
-    if (PREFETCH) {
-        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
-            put_value_chunk(i, chunks[i], masked);
-        }
-    } else {
         [[dont_unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
-            put_value_chunk(i, value_chunk(first, i), masked);
+            put_value_chunk(i, value_chunk(first, i));
         }
+    }
+}
+
+// clear makes zero of the values of keys that no row sees: they may hold anything, NaN included.
+void clear() {
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        [[unroll]] for (uint w = 0u; w < KEY_WORDS; w++) {
+            if (bits[o * KEY_WORDS + w] != 0u) {
+                atomicOr(seen_by_all[w], bits[o * KEY_WORDS + w]);
+            }
+        }
+    }
+    barrier();
+    [[dont_unroll]] for (uint c = gl_LocalInvocationID.x; c < KEY_TILE * VALUE8; c += gl_WorkGroupSize.x) {
+        uint key = c / VALUE8;
+        if ((seen_by_all[key / 32u] >> (key & 31u) & 1u) == 0u) {
+            area[VALUES_AT + key * VALUE_ROW + c % VALUE8] = uvec4(0u);
+        }
+    }
+    barrier();
+    if (gl_LocalInvocationID.x < KEY_WORDS) {
+        seen_by_all[gl_LocalInvocationID.x] = 0u;
     }
 }
 
@@ -299,12 +307,13 @@ void scale_outputs(float by[OWN]) {
     }
 }
 
-// raise brings the running maxima up to those of the tile. masked: what is hidden is -inf, and nothing else is.
+// raise brings the running maxima of rows up to those of the tile, where these are larger by much. masked: what is hidden is -inf, and
+// nothing else is.
 void raise(bool masked) {
     float top[OWN];
     bool grown = false;
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        top[o] = running_max[o];
+        top[o] = LOWEST;
     }
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
@@ -313,23 +322,29 @@ void raise(bool masked) {
         }
     }
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        top[o] = row_max(top[o]);
-        grown = grown || (top[o] - running_max[o]) * factor > SLACK || top[o] == LOWEST;
+        grown = grown || (top[o] - running_max[o]) * factor > SLACK || running_max[o] == LOWEST;
     }
     if (REGISTERS && !subgroupAny(grown)) {
         return;
     }
     float decay[OWN];
+    bool lowest = false;
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        top[o] = row_max(top[o]);
+        top[o] = (top[o] - running_max[o]) * factor > SLACK ? top[o] : running_max[o];
         decay[o] = weight(running_max[o], top[o]);
         running_max[o] = top[o];
         running_sum[o] *= decay[o];
+        lowest = lowest || top[o] == LOWEST;
     }
-    if (!masked) {
-        [[unroll]] for (uint i = 0u; i < ROW_MATS * KEY_MATS; i++) {
-            ACCUMULATOR tile = scores[i];
-            EACH_PLACE(tile[e] = finite_floor(tile[e]);)
-            scores[i] = tile;
+    // Scores that are -inf of themselves are the lowest there are, where nothing else is.
+    if (!masked && subgroupAny(lowest)) {
+        [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+            [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
+                ACCUMULATOR tile = scores[r * KEY_MATS + n];
+                EACH_PLACE(tile[e] = finite_floor(tile[e]);)
+                scores[r * KEY_MATS + n] = tile;
+            }
         }
     }
     scale_outputs(decay);
@@ -369,7 +384,7 @@ void add_values(bool masked) {
             EACH_PLACE(
                 uint o = r * SLOTS + slot_of(e);
                 float w = weight(tile[e], running_max[o]);
-                if (masked) {
+                if (!KEEPS_NAN && masked) {
                     w = floatBitsToUint(tile[e]) == 0xff800000u ? 0.0 : w;
                 }
                 running_sum[o] += w;
@@ -514,27 +529,26 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
 void find_rows(RowTile tile, int row) {
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
         Row own = near_row(tile, row + int(own_row(o)));
+        uint s = tile.seq.index;
         position[o] = int(own.i) + tile.seq.rel;
-        row_global[o] = is_global(position[o]);
-        if (SCORES) {
-            uint s = tile.seq.index;
-            slope[o] = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + s * slope_batch + own.head]) : 0.0;
-            bias_at[o] = slice.bias_base + s * bias_batch + own.head * bias_head + own.i * bias_row;
-            relative_at[o] = relative_list + s * relative_batch + own.head * (2u * uint(relative_reach) + 1u);
-            mask_at[o] = slice.mask_base + s * mask_batch + kv_head(own.head, mask_heads) * mask_head + own.i * mask_row;
-        }
+        slope[o] = (flags & FLAG_ALIBI) != 0u ? uintBitsToFloat(lists[slope_list + s * slope_batch + own.head]) : 0.0;
+        bias_at[o] = slice.bias_base + s * bias_batch + own.head * bias_head + own.i * bias_row;
+        relative_at[o] = relative_list + s * relative_batch + own.head * (2u * uint(relative_reach) + 1u);
+        mask_at[o] = slice.mask_base + s * mask_batch + kv_head(own.head, mask_heads) * mask_head + own.i * mask_row;
     }
 }
 
 // find_bits are the keys of a tile that the rows see. It returns whether any of them sees one.
-bool find_bits(Sequence seq, int row, int tile_first, uint kind, uint block_bits) {
+bool find_bits(RowTile tile, int row, int tile_first, uint kind, uint block_bits) {
     uint any = 0u;
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        int at = SCORES ? position[o] : int(near_row(tile, row + int(own_row(o))).i) + tile.seq.rel;
+        bool row_global = is_global(at);
         // Rows that are not computed see nothing: they may not bring in what no other row sees.
         bool computed = computes(row + int(own_row(o)));
         [[unroll]] for (uint w = 0u; w < KEY_WORDS; w++) {
             int first = tile_first + int(32u * w);
-            uint seen = computed ? seen_keys(seq, position[o], row_global[o], first, key_first, key_end) : 0u;
+            uint seen = computed ? seen_keys(tile.seq, at, row_global, first, key_first, key_end) : 0u;
             if (BLOCKS && (kind & BLOCK_BITS) != 0u) {
                 seen &= lists[block_bits + subgroup_row() + own_row(o)];
             }
@@ -620,14 +634,14 @@ bool any_of_all(bool x, inout uint turn) {
 }
 
 // seek is the next tile to visit: what no row has chosen is skipped.
-int seek(Sequence seq, int row, inout Walk walk, inout uint turn) {
-    int tile = advance(walk);
+int seek(RowTile tile, int row, inout Walk walk, inout uint turn) {
+    int next = advance(walk);
     if (CHOICES && (flags & FLAG_MASK) != 0u && mask_block > 1u) {
-        while (tile != FAR && (walk.kind & BLOCK_FULL) == 0u && !any_of_all(find_bits(seq, row, tile * int(KEY_TILE), walk.kind, walk.block_bits), turn)) {
-            tile = advance(walk);
+        while (next != FAR && (walk.kind & BLOCK_FULL) == 0u && !any_of_all(find_bits(tile, row, next * int(KEY_TILE), walk.kind, walk.block_bits), turn)) {
+            next = advance(walk);
         }
     }
-    return tile;
+    return next;
 }
 
 void main() {
@@ -673,7 +687,9 @@ void main() {
         any_chosen[0] = 0u;
     }
     load_queries(tile);
-    find_rows(tile, row);
+    if (SCORES) {
+        find_rows(tile, row);
+    }
     [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
         outputs[i] = ACCUMULATOR(0.0);
     }
@@ -687,22 +703,25 @@ void main() {
     // Biases and boolean masks as data may hide anything.
     bool hidden = SCORES && (flags & (FLAG_BIAS | FLAG_RELATIVE)) != 0u;
     uint turn = 0u;
-    int current = seek(seq, row, walk, turn);
+    int current = seek(tile, row, walk, turn);
     if (current != FAR) {
-        fetch_keys(current * int(KEY_TILE));
-        put_keys(current * int(KEY_TILE));
-        barrier();
+        fetch(current * int(KEY_TILE));
     }
     while (current != FAR) {
         int tile_first = current * int(KEY_TILE);
         uint kind = walk.kind, block_bits = walk.block_bits;
-        fetch_values(tile_first);
-        int next = seek(seq, row, walk, turn);
+        int next = seek(tile, row, walk, turn);
+        barrier();
+        put(tile_first);
+        barrier();
+        if (next != FAR) {
+            fetch(next * int(KEY_TILE));
+        }
         bool masked = hidden || !all_visible(seq, p0, p1, tile_first, tile_first + int(KEY_TILE), key_first, key_end)
                    || BLOCKS && (kind & BLOCK_BITS) != 0u || SCORES && (flags & FLAG_MASK) != 0u && (kind & BLOCK_FULL) == 0u;
         bool busy = true;
         if (masked) {
-            bool any = find_bits(seq, row, tile_first, kind, block_bits);
+            bool any = find_bits(tile, row, tile_first, kind, block_bits);
             busy = !DIRECT || subgroupAny(any);
         }
         if (busy) {
@@ -714,33 +733,15 @@ void main() {
             hide();
         }
         if (masked) {
-            [[unroll]] for (uint o = 0u; o < OWN; o++) {
-                [[unroll]] for (uint w = 0u; w < KEY_WORDS; w++) {
-                    if (bits[o * KEY_WORDS + w] != 0u) {
-                        atomicOr(seen_by_all[w], bits[o * KEY_WORDS + w]);
-                    }
-                }
-            }
-            barrier();
-        }
-        put_values(tile_first, masked);
-        barrier();
-        if (masked && gl_LocalInvocationID.x < KEY_WORDS) {
-            seen_by_all[gl_LocalInvocationID.x] = 0u;
-        }
-        if (next != FAR) {
-            fetch_keys(next * int(KEY_TILE));
+            clear();
         }
         if (busy) {
             raise(masked);
             add_values(masked);
         }
-        if (next != FAR) {
-            put_keys(next * int(KEY_TILE));
-        }
-        barrier();
         current = next;
     }
+    barrier();
     if ((slice.phase & PHASE_SUSPEND) != 0u) {
         suspend(row, slot);
     } else {
