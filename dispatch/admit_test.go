@@ -50,7 +50,7 @@ func TestRopeAdmission(t *testing.T) {
 	}{{0, ""}, {0.5, "known answer missed by 0.5"}} {
 		want := make([]float64, 32)
 		want[31] = c.answer
-		if reason, err := be.missed(t.Context(), d, args, 0, known{out, want}); err != nil || reason != c.reason {
+		if reason, err := be.missed(t.Context(), d, args, 0, known{got: out, want: want}); err != nil || reason != c.reason {
 			t.Errorf("%q, want %q: %v", reason, c.reason, err)
 		}
 	}

@@ -264,15 +264,24 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	if key.texels() {
 		l.texels(key.variant(), &r.be.caps.Limits)
 	}
-	pipeline, err := r.be.pipeline(key)
-	if err != nil {
-		return err
+	ranged, isRange := key.(matrixKey)
+	if isRange && ranged.Range {
+		key = ranged.general()
+	} else {
+		isRange = false
+	}
+	var pipeline *vk.Pipeline // of all pieces, or of those that are not for flash_range.comp
+	var err error
+	if !isRange {
+		if pipeline, err = r.be.pipeline(key); err != nil {
+			return err
+		}
 	}
 	splitKeys := r.be.config.SplitKeys
 	if l.cached != nil && l.cached.splitKeys > 0 {
 		splitKeys = l.cached.splitKeys
 	}
-	if r.be.caps.DeviceType != "cpu" && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 && !l.cached.recorded() {
+	if r.be.caps.DeviceType != "cpu" && !isRange && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 && !l.cached.recorded() {
 		sec, err := s.next(0, 0)
 		if err != nil {
 			return err
@@ -383,6 +392,11 @@ func (r *run) flash(key tiledKey, s *sections) error {
 				s.Phase |= phasePartial
 				s.OutBase, s.LseBase = 0, 0
 				b[bindOut], b[bindLSE] = partials, partialState
+			}
+			if isRange {
+				if pipeline, err = r.be.pipeline(ranged.forPiece(pc, s.Phase&^phasePartial, split, int(p.ValueDim))); err != nil {
+					return err
+				}
 			}
 			x, y := r.grid(pc.tiles)
 			if err := r.dispatch(pipeline, b, bytesOf(&s), x, y, pc.parts, pc.cost*l.share, budget); err != nil {

@@ -75,7 +75,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, matrixRegisters, "texels", integerDot, fewRung, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
+	return append(names, rangeRung, matrixRegisters, "texels", integerDot, fewRung, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
 }
 
 // checkNames refuses a kernel that there is not.

@@ -128,7 +128,7 @@ func (b *Backend) testDot(ctx context.Context) (reason string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if reason, err := b.missed(ctx, test, args, t.allowed, known{out, want.Out}); reason != "" || err != nil {
+		if reason, err := b.missed(ctx, test, args, t.allowed, known{got: out, want: want.Out}); reason != "" || err != nil {
 			return reason, err
 		}
 	}

@@ -67,5 +67,5 @@ func (ch *linearChoice) selfTest(ctx context.Context, b *Backend) (reason string
 	if err != nil {
 		return "", err
 	}
-	return b.missed(ctx, c, args, allowed, known{out, want.Out}, known{state, want.State})
+	return b.missed(ctx, c, args, allowed, known{got: out, want: want.Out}, known{got: state, want: want.State})
 }

@@ -17,7 +17,7 @@ import (
 // matrixRung is one of them. fit sizes its kernel for a device and a problem, or says why it cannot.
 type matrixRung struct {
 	rung
-	fit func(p *planner, caps *vk.Caps, op vkattn.Attention, operand vkattn.Type) (f fitting, why string)
+	fit func(p *planner, caps *vk.Caps, op vkattn.Attention, operand vkattn.Type, disabled map[string]string) (f fitting, why string)
 }
 
 // fitting is a kernel that fits.
@@ -65,6 +65,13 @@ func matrixOperand(op vkattn.Attention) (t vkattn.Type, why string) {
 // concern the problem or the device goes to notFor: not to take it is no fallback.
 func (p *planner) chooseMatrix(caps *vk.Caps, c *choice, disabled map[string]string) bool {
 	operand, why := matrixOperand(c.op)
+	if _, off := disabled[rungMatrix]; why == "" && !off {
+		// Where it serves, flash_range.comp is the best of all.
+		if f, reason := p.fitMatrix(caps, c.op, operand, disabled); reason == "" && f.key.(matrixKey).Range {
+			c.path, c.matrix, c.pack, c.shared = rungMatrix, f.key, f.pack, f.shared
+			return true
+		}
+	}
 	for _, r := range matrixRungs {
 		if off, is := disabled[r.path]; is && why == "" {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: off})
@@ -72,7 +79,7 @@ func (p *planner) chooseMatrix(caps *vk.Caps, c *choice, disabled map[string]str
 		}
 		f, reason := fitting{}, why
 		if reason == "" {
-			f, reason = r.fit(p, caps, c.op, operand)
+			f, reason = r.fit(p, caps, c.op, operand, disabled)
 		}
 		if reason != "" {
 			c.notFor = append(c.notFor, vkattn.Refusal{Kernel: r.variant, Reason: reason})
@@ -110,6 +117,9 @@ func (c *choice) rung() (variant, path, name string) {
 	if k, is := c.matrix.(matrixKey); is {
 		path += ", " + k.way() // which differs by what a probe found
 	}
+	if k, is := c.matrix.(matrixKey); is && k.Range {
+		return k.variant(), path, rangeRung
+	}
 	return c.matrix.variant(), path, c.path
 }
 
@@ -126,18 +136,29 @@ func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err e
 	if wide, _ := c.matrix.padded(); wide > widestMatrix2 {
 		d, dv = 260, 276
 	}
+	out := vkattn.Float32
+	if k, is := c.matrix.(matrixKey); is && k.Range {
+		d, dv, out = 64, 48, t
+	}
 	op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: rows, SeqK: keys, HeadDim: d, ValueDim: dv, Causal: true, With: vkattn.WithLSE,
-		TypeQ: t, TypeK: t, TypeV: t}.Canonical()
+		TypeQ: t, TypeK: t, TypeV: t, TypeOut: out}.Canonical()
 	test := &choice{op: op, pack: 1}
-	if !b.planner.chooseMatrix(&b.caps, test, allBut(rungsOf(matrixRungs), c.path)) {
+	off := allBut(rungsOf(matrixRungs), c.path)
+	if out == vkattn.Float32 {
+		off[rangeRung] = "another kernel is tested"
+	}
+	if !b.planner.chooseMatrix(&b.caps, test, off) {
 		return test.notFor[0].Reason, nil
 	}
 	if v := test.matrix.variant(); v != c.matrix.variant() {
 		return "", fmt.Errorf("dispatch: the self-test of %s takes %s", c.matrix.variant(), v)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	out, lse := make([]float32, heads*rows*dv), make([]float32, heads*rows)
-	args := vkattn.Args{Out: vkattn.BHSD(vkattn.Float32s(out), 1, heads, rows, dv), LSE: vkattn.BHSD(vkattn.Float32s(lse), 1, heads, rows, 1)}
+	lse := make([]float32, heads*rows)
+	args := vkattn.Args{LSE: vkattn.BHSD(vkattn.Float32s(lse), 1, heads, rows, 1)}
+	if args.Out, err = vkattn.BHSD(vkattn.Float32s(make([]float32, heads*rows*dv)), 1, heads, rows, dv).To(out); err != nil {
+		return "", err
+	}
 	for _, in := range []struct {
 		to          *vkattn.Tensor
 		heads, s, n int
@@ -155,7 +176,7 @@ func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err e
 	if t == vkattn.BFloat16 {
 		allowed *= 8
 	}
-	return b.missed(ctx, test, args, allowed, known{out, want.Out}, known{lse, want.LSE})
+	return b.missed(ctx, test, args, allowed, known{tensor: &args.Out, want: want.Out}, known{got: lse, want: want.LSE})
 }
 
 func rungsOf(list []matrixRung) (r []rung) {

@@ -8,7 +8,7 @@ import (
 	"github.com/vkattn/vkattn/vk"
 )
 
-// matrixKey is everything that a pipeline of flash_matrix.comp is specialised on.
+// matrixKey is everything that a pipeline of flash_matrix.comp is specialised on, or of flash_range.comp.
 type matrixKey struct {
 	Variant      string
 	Invocations  uint32
@@ -24,7 +24,12 @@ type matrixKey struct {
 	Layout       matrixLayout
 	Vector, Wide bool // rows are whole fours, whole eights
 	Types        types
+	Range        bool // flash_range.comp
+	Partial      bool // of which: results of a part are written
 }
+
+// rangeRung is the name by which Config.Disable turns flash_range.comp off.
+const rangeRung = "range"
 
 // matrixRegisters is the name by which Config.Disable keeps weights out of registers.
 const matrixRegisters = "registers"
@@ -42,8 +47,39 @@ func (k matrixKey) probe() probeKey {
 // 52 TFLOP/s with it were 35 without.
 const matrixPad = 1
 
-// spec is the table of specialization ids of flash_matrix.comp; a test compares it with the SPIR-V.
+// general is the key of the kernel for all that flash_range.comp is not for, in the same tile.
+func (k matrixKey) general() matrixKey {
+	k.Range, k.Partial = false, false
+	return k
+}
+
+// rangeRefuses says why flash_range.comp is not for op, or is "".
+func rangeRefuses(op vkattn.Attention) string {
+	t := op.TypeQ
+	switch {
+	case op.TypeK != t || op.TypeV != t || op.TypeOut != t:
+		return "tensors are of several types"
+	case extrasOf(op) > 0 || op.SinkTokens > 0 || op.With.Has(vkattn.WithGlobal):
+		return "rows see more than one range of keys, or scores are changed"
+	case op.Window.Left.Set && op.Window.Left.N < 0 || op.Window.Right.Set && op.Window.Right.N < 0 || op.Window.Given() && op.Chunk > 0:
+		return "rows may see no key of a range"
+	case op.HeadDim%8 != 0 || op.ValueDim%8 != 0 || max(op.HeadDim, op.ValueDim) > widestMatrix2:
+		return "rows are no whole eights, or too wide"
+	case op.Scale.Value == 0:
+		return "the scale is zero" // and -inf, of a hidden key, must not be multiplied by it
+	}
+	return ""
+}
+
+// spec is the table of specialization ids of flash_matrix.comp, and of flash_range.comp; a test compares it with the SPIR-V.
 func (k matrixKey) spec() []vk.SpecConstant {
+	if k.Range {
+		return []vk.SpecConstant{
+			{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.RowMats},
+			{ID: 5, Value: k.KeyTile}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 10, Value: b2u(k.Ahead)}, {ID: 12, Value: matrixPad},
+			{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 23, Value: b2u(k.Partial)},
+		}
+	}
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.RowMats},
 		{ID: 5, Value: k.KeyTile}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 8, Value: b2u(k.Vector)}, {ID: 9, Value: k.Extras},
@@ -56,7 +92,12 @@ func (k matrixKey) spec() []vk.SpecConstant {
 
 func (k matrixKey) keys() int        { return int(k.KeyTile) }
 func (k matrixKey) subgroups() int   { return int(k.Invocations / k.SubgroupSize) }
-func (k matrixKey) variant() string  { return k.Variant }
+func (k matrixKey) variant() string {
+	if k.Range {
+		return rangeVariants[k.Variant]
+	}
+	return k.Variant
+}
 func (k matrixKey) tileRows() int    { return k.subgroups() * int(k.RowMats*k.M) }
 func (k matrixKey) invocations() int { return int(k.Invocations) }
 func (k matrixKey) elements() types  { return k.Types }
@@ -85,11 +126,25 @@ func (k matrixKey) way() string {
 
 func (k matrixKey) loaded(_ types, multiple int) tiledKey {
 	k.Vector, k.Wide = multiple%4 == 0, multiple%8 == 0
+	k.Range = k.Range && k.Wide
 	return k
 }
 
+// forPiece is the kernel of a piece: the general one where flash_range.comp does not know a phase, or would write a part's rows twice.
+func (k matrixKey) forPiece(pc *piece, phase uint32, split bool, valueDim int) matrixKey {
+	_, padded := k.padded()
+	if !k.Range || phase != 0 || split && (pc.row0 != 0 || pc.row1 != allRows || valueDim != padded) {
+		return k.general()
+	}
+	k.Partial = split
+	return k
+}
+
+// rangeVariants are the builds of flash_range.comp, by those of flash_matrix.comp.
+var rangeVariants = map[string]string{"flash_matrix": "flash_range", "flash_matrix_bf16": "flash_range_bf16"}
+
 func (k matrixKey) pipelineSpec() vk.PipelineSpec {
-	return vk.PipelineSpec{Name: k.Variant, Spec: k.spec(), SubgroupSize: k.SubgroupSize, FullSubgroups: true, PushBytes: pushBytes}
+	return vk.PipelineSpec{Name: k.variant(), Spec: k.spec(), SubgroupSize: k.SubgroupSize, FullSubgroups: true, PushBytes: pushBytes}
 }
 
 // matrixPlaces is the most elements of a matrix that an invocation may hold.
@@ -111,7 +166,7 @@ func matrixShape(caps *vk.Caps, operand string, subgroup uint32) (best vk.Matrix
 var matrixTypeNames = map[vkattn.Type]string{vkattn.Float16: "f16", vkattn.BFloat16: "bf16"}
 
 // fitMatrix sizes flash_matrix.comp.
-func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type) (f fitting, why string) {
+func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type, disabled map[string]string) (f fitting, why string) {
 	if missing := missingMatrix(&caps.Features, operand); missing != "" {
 		return f, "needs features that the device lacks: " + missing
 	}
@@ -128,24 +183,34 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	}
 	key := matrixKey{Variant: matrixVariant(operand), SubgroupSize: required, M: shape.M, N: shape.N, RowMats: 1, KeyTile: 64, KeepQuery: true,
 		Extras: extrasOf(op), Vector: true, Wide: true, Types: typesOf(op)}
-	key.Layout, _ = p.layouts.of(key.probe())
+	if op.Scale.Value == 0 { // -inf, of a hidden key, must not be multiplied by it
+		key.Extras = max(key.Extras, 2)
+	}
+	layout, known := p.layouts.of(key.probe())
+	key.Layout = layout
+	// What has not been probed may well be of the right kind; the plan is made again when it has.
+	_, registersOff := disabled[matrixRegisters]
+	_, off := disabled[rangeRung]
+	key.Range = !off && !registersOff && (!known || layout.Registers && layout.Direct) && rangeRefuses(op) == ""
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	key.DimMats, key.ValueMats = uint32(ceilDiv(d, int(shape.N))), uint32(ceilDiv(dv, int(shape.N)))
 	software := caps.DeviceType == "cpu"
-	// On an H100: D=128 is 150 TFLOP/s by 8 subgroups and tiles read ahead, 105 by 4; D=64 129 by 4 and not ahead, 115 by 8.
 	subgroups := uint32(4)
 	switch {
 	case software:
 		subgroups = 2
+	case key.Range:
+		key.rangeShape(d)
+		subgroups = key.Invocations / required
 	case d > 64:
-		subgroups, key.Ahead = 8, true
+		subgroups = 8
 	}
 	if software || key.Extras > 0 || d > 128 {
 		key.KeyTile = keyTile
 	}
 	// What an invocation holds of outputs and queries, in words of about 255.
 	held := shape.M * shape.N / required
-	if words := held * (key.ValueMats + key.DimMats/2); words > 160 {
+	if words := held * (key.ValueMats + key.DimMats/2); words > 160 && !key.Range {
 		key.KeepQuery = false
 	}
 	if words := held * key.ValueMats; words > 192 && !software {
@@ -166,8 +231,15 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	limit := caps.Limits.MaxComputeSharedMemorySize
 	for {
 		var err error
-		if f.shared, err = p.modules[key.Variant].Info.SharedBytes(specMap(key.spec())); err != nil {
+		if f.shared, err = p.modules[key.variant()].Info.SharedBytes(specMap(key.spec())); err != nil {
 			return f, err.Error()
+		}
+		if key.Range { // the other one has to fit, too
+			other, err := p.modules[key.Variant].Info.SharedBytes(specMap(key.general().spec()))
+			if err != nil {
+				return f, err.Error()
+			}
+			f.shared = max(f.shared, other)
 		}
 		switch {
 		case uint32(f.shared) <= limit:
@@ -180,6 +252,15 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 		default:
 			return f, fmt.Sprintf("needs %d bytes of shared memory, the device has %d", f.shared, limit)
 		}
+	}
+}
+
+// rangeShape gives a key of flash_range.comp the shape that was fastest on an H200 (driver 580.159.04), see docs/benchmarks: as many rows of a subgroup as
+// registers hold.
+func (k *matrixKey) rangeShape(d int) {
+	k.Invocations, k.Ahead = 8*k.SubgroupSize, true
+	if d <= 64 {
+		k.Invocations, k.RowMats = 4*k.SubgroupSize, 2
 	}
 }
 

@@ -84,7 +84,7 @@ func (k matrix2Key) pipelineSpec() vk.PipelineSpec {
 const widestMatrix2 = 256
 
 // fitMatrix2 sizes flash_matrix2.comp: matrices of subgroups, or of the whole workgroup where rows are too wide for those.
-func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type) (f fitting, why string) {
+func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type, _ map[string]string) (f fitting, why string) {
 	need := []needed{
 		{caps.Features.CooperativeMatrix, "cooperative matrices"}, {caps.Features.CooperativeMatrix2.FlexibleDimensions, "flexible dimensions"},
 		{caps.Features.CooperativeMatrix2.Reductions, "reductions"}, {caps.Features.CooperativeMatrix2.Conversions, "conversions"},

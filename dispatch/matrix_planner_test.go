@@ -60,6 +60,16 @@ func TestMatrixSpecs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, name := range rangeVariants {
+		m, err := shaders.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROW_MATS": 4, "KEY_TILE": 5, "DIM_MATS": 6,
+			"VALUE_MATS": 7, "PREFETCH": 10, "PAD": 12, "LANES": 13, "PLACES": 14, "KEEPS_NAN": 17, "PARTIAL": 23}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for _, name := range []string{"matrix_probe", "matrix_probe_bf16", "peak_matrix", "peak_matrix_bf16"} {
 		m, err := shaders.Load(name)
 		if err != nil {
@@ -81,7 +91,7 @@ func TestMatrixFits(t *testing.T) {
 				for _, rows := range []int{16, 40, 4096} {
 					op := halves(d, (d+1)/2)
 					op.SeqQ, op.TypeQ, op.TypeK, op.TypeV = rows, operand, operand, operand
-					f, why := p.fitMatrix(&r.Caps, op.Canonical(), operand)
+					f, why := p.fitMatrix(&r.Caps, op.Canonical(), operand, nil)
 					if why != "" {
 						continue
 					}
@@ -109,14 +119,14 @@ func TestMatrixFits(t *testing.T) {
 	}
 	// What was probed is taken.
 	caps := h100(t)
-	f, why := p.fitMatrix(&caps, halves(128, 128).Canonical(), vkattn.Float16)
+	f, why := p.fitMatrix(&caps, halves(128, 128).Canonical(), vkattn.Float16, nil)
 	if why != "" {
 		t.Fatal(why)
 	}
 	k := f.key.(matrixKey)
 	l := matrixLayout{Lanes: 0x888210a9, Places: 0x888883b8, Registers: true, Direct: true}
 	p.layouts.known[k.probe()] = l
-	if f, _ = p.fitMatrix(&caps, halves(64, 64).Canonical(), vkattn.Float16); f.key.(matrixKey).Layout != l {
+	if f, _ = p.fitMatrix(&caps, halves(64, 64).Canonical(), vkattn.Float16, nil); f.key.(matrixKey).Layout != l {
 		t.Errorf("%+v", f.key)
 	}
 }

@@ -111,7 +111,7 @@ func (ch *mergeChoice) selfTest(ctx context.Context, b *Backend) (reason string,
 			LSE: vkattn.BHSD(vkattn.Float32s(lse), 1, heads, tokens, 1)})
 	}
 	want, wantLSE := cpu.OracleMerge(op, &args)
-	return b.missed(ctx, &mergeChoice{op}, args, 2e-6, known{args.Out.Mem.(*vkattn.Host).Float32s(), want}, known{args.LSE.Mem.(*vkattn.Host).Float32s(), wantLSE})
+	return b.missed(ctx, &mergeChoice{op}, args, 2e-6, known{got: args.Out.Mem.(*vkattn.Host).Float32s(), want: want}, known{got: args.LSE.Mem.(*vkattn.Host).Float32s(), want: wantLSE})
 }
 
 // mergeCall is one call on the device.

@@ -32,5 +32,5 @@ func (ch *ropeChoice) selfTest(ctx context.Context, b *Backend) (reason string, 
 	if err != nil {
 		return "", err
 	}
-	return b.missed(ctx, c, args, 2e-6, known{out, want})
+	return b.missed(ctx, c, args, 2e-6, known{got: out, want: want})
 }

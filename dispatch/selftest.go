@@ -85,7 +85,7 @@ func (b *Backend) testAttention(ctx context.Context, op vkattn.Attention, path s
 	if err != nil {
 		return "", err
 	}
-	return b.missed(ctx, c, args, 2e-5, known{args.Out.Mem.(*vkattn.Host).Float32s(), want.Out}, known{args.LSE.Mem.(*vkattn.Host).Float32s(), want.LSE})
+	return b.missed(ctx, c, args, 2e-5, known{got: args.Out.Mem.(*vkattn.Host).Float32s(), want: want.Out}, known{got: args.LSE.Mem.(*vkattn.Host).Float32s(), want: want.LSE})
 }
 
 // allBut disables every rung but the one under test.
@@ -109,8 +109,9 @@ func numbers(n int, number func() float64) []float32 {
 
 // known is an output of a call with the answer.
 type known struct {
-	got  []float32
-	want []float64
+	got    []float32
+	tensor *vkattn.Tensor // or in a tensor of any type
+	want   []float64
 }
 
 // missed runs a call and says by how much it misses the answer, if by more than what is allowed, or "".
@@ -123,6 +124,13 @@ func (b *Backend) missed(ctx context.Context, d decision, args vkattn.Args, allo
 	}
 	worst := 0.0
 	for _, o := range outputs {
+		if o.tensor != nil {
+			x, err := o.tensor.To(vkattn.Float32)
+			if err != nil {
+				return "", err
+			}
+			o.got = x.Mem.(*vkattn.Host).Float32s()
+		}
 		worst = max(worst, distance(o.got, o.want))
 	}
 	if worst > allowed {

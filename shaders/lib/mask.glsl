@@ -149,6 +149,27 @@ uint seen_keys(Sequence seq, int p, bool row_global, int first, int lo, int hi) 
     return bits;
 }
 
+// seen_range are the keys of [lo, hi) that visible() lets the row at position p see, where those are one range: there are neither sinks nor
+// global tokens, and windows reach back and ahead of the row. Both ends go up with p.
+ivec2 seen_range(Sequence seq, int p, int lo, int hi) {
+    if ((flags & FLAG_CAUSAL) != 0u) {
+        hi = min(hi, max(p + 1, seq.prefix));
+    }
+    if (chunk > 0) {
+        int start = chunk_of(seq, p) * chunk - seq.key_phase;
+        lo = max(lo, start);
+        hi = min(hi, start > FAR - chunk ? FAR : start + chunk);
+    }
+    if ((flags & FLAG_LEFT) != 0u) {
+        lo = max(lo, p - window_left);
+    }
+    if ((flags & FLAG_RIGHT) != 0u) {
+        int right = p + window_right + 1;
+        hi = right < p ? hi : min(hi, right);
+    }
+    return ivec2(lo, hi);
+}
+
 // all_visible: every row at a position in [p0, p1] sees all keys of [j0, j1), which is never said wrongly; [lo, hi) are the keys there are.
 bool all_visible(Sequence seq, int p0, int p1, int j0, int j1, int lo, int hi) {
     if (j0 < lo || j1 > hi || (flags & FLAG_CAUSAL) != 0u && j1 > p0 + 1 && j1 > seq.prefix) {

@@ -1,0 +1,486 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_vote : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+#if BFLOAT
+#extension GL_EXT_bfloat16 : require
+#define ELEMENT bfloat16_t
+#else
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#define ELEMENT float16_t
+#endif
+
+// Exact attention, forward, on matrix units (VK_KHR_cooperative_matrix): what flash_matrix.comp computes, where each row sees one
+// range of keys (causal, chunks or windows), all tensors are of the type that is multiplied, with rows of whole eights, and keys are not sliced.
+//
+// That is most calls of a model, and what the general kernel has for all others costs them: several times as many instructions, and registers, which
+// NVIDIA's driver then puts into memory. So nothing is here that is not needed.
+//
+// One workgroup computes one row tile over the keys of its part. Each of its subgroups has ROWS rows of it, whose queries, scores and outputs are
+// matrices in its registers; all subgroups share tiles of KEY_TILE keys and values in shared memory, which are read into
+// registers while the tile before is multiplied. Which invocation holds which element of a matrix has been found out (lib/matrix_layout.glsl).
+//
+// Shared memory: KEY_TILE rows of keys and of values in sixteen bits, and two numbers of each row.
+//
+// Dao, FlashAttention-2, algorithm 1, arXiv:2307.08691. That outputs are scaled only where the maximum has grown by much is of
+// FlashAttention-4.
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint SUBGROUP = 8;
+layout(constant_id = 2) const uint M = 8;
+layout(constant_id = 3) const uint N = 8;               // and K
+layout(constant_id = 4) const uint ROW_MATS = 1;        // matrices that a subgroup's rows take
+layout(constant_id = 5) const uint KEY_TILE = 32;       // keys of one tile
+layout(constant_id = 6) const uint DIM_MATS = 8;        // of a query or key row: D <= N * DIM_MATS
+layout(constant_id = 7) const uint VALUE_MATS = 8;      // of a value row
+layout(constant_id = 10) const bool PREFETCH = false;   // tiles are read ahead, into registers
+layout(constant_id = 12) const uint PAD = 1;            // what rows in shared memory are longer, in 16 bytes, against bank conflicts
+layout(constant_id = 13) const uint LANES = 0x8888210u; // the layout of an accumulator, and of weights
+layout(constant_id = 14) const uint PLACES = 0x8888a98u;
+layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
+layout(constant_id = 23) const bool PARTIAL = false;    // results of a part are written, for merge
+
+const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
+const uint ROWS = M * ROW_MATS;                         // of a subgroup
+const uint KEY_MATS = KEY_TILE / N;
+const uint OPERAND_TYPE = BFLOAT == 1 ? 2u : 1u;        // TYPE_BFLOAT16, TYPE_FLOAT16
+const uint TYPE_Q = OPERAND_TYPE, TYPE_K = OPERAND_TYPE, TYPE_V = OPERAND_TYPE, TYPE_OUT = OPERAND_TYPE;
+const bool VECTOR = true;
+const bool WIDE = true;
+const bool SCORES = false;
+
+#include "lib/params.glsl"
+#include "lib/slice.glsl"
+#define TYPES 1
+#include "lib/access.glsl"
+const uint OPERAND = OPERAND_TYPE;
+#include "lib/matrix_access.glsl"
+#include "lib/matrix_layout.glsl"
+#include "lib/sequence.glsl"
+#include "lib/mask.glsl"
+
+layout(std430, set = 0, binding = 4) buffer OutWords4 { uvec4 out_words4[]; };
+
+// The shared memory of a tile, in sixteen bytes. Queries and results pass through it, too.
+const uint DIM8 = DIM_MATS * N / 8u;
+const uint VALUE8 = VALUE_MATS * N / 8u;
+const uint KEY_ROW = DIM8 + PAD;
+const uint VALUE_ROW = VALUE8 + PAD;
+const uint VALUES_AT = KEY_TILE * KEY_ROW;
+const uint TILES_END = VALUES_AT + KEY_TILE * VALUE_ROW;
+const uint PASSING = ROWS * (KEY_ROW > VALUE_ROW ? KEY_ROW : VALUE_ROW);    // of a subgroup
+const uint AREA = TILES_END > PASSING ? TILES_END : PASSING;
+const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
+
+shared uvec4 area[AREA];
+shared float row_tops[SUBGROUPS * ROWS];
+shared float row_sums[SUBGROUPS * ROWS];    // of weights; at the end what outputs are to be multiplied by
+
+const uint KEY_CHUNKS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+const uint VALUE_CHUNKS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+const uint OWN = ROW_MATS * SLOTS;                      // rows that an invocation holds elements of
+
+#define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
+#define OPERAND_B coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB>
+#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
+
+// EACH_PLACE is a loop over the elements of a matrix that an invocation holds. The matrix must not be one of an array: NVIDIA's driver
+// then puts the array into memory.
+#define EACH_PLACE(work) [[unroll]] for (uint e = 0u; e < PLACE_COUNT; e++) { work }
+
+OPERAND_A query[ROW_MATS * DIM_MATS];
+ACCUMULATOR scores[ROW_MATS * KEY_MATS];
+ACCUMULATOR outputs[ROW_MATS * VALUE_MATS];
+float running_max[OWN];
+float running_sum[OWN];         // of the invocation's own elements
+uvec4 keys_ahead[PREFETCH ? KEY_CHUNKS : 1u];       // of the next tile
+uvec4 values_ahead[PREFETCH ? VALUE_CHUNKS : 1u];
+
+uint query_dim, out_dim, k_stride, v_stride;
+uint k_base, v_base;
+int key_first, key_end;
+float factor;                   // of differences of scores, to base 2
+int row_first, row_end;         // the rows of the tile that this dispatch computes
+
+bool computes(int row) { return row >= row_first && row < row_end; }
+
+// own_row is the row of the o-th row of the invocation, in its subgroup.
+uint own_row(uint o) { return o / SLOTS * M + (row_in(PLACES, place_of(o % SLOTS)) | lane_row()); }
+
+// near_row is a row, or where it is not computed a near one that is: it then does the same, and is not written.
+Row near_row(RowTile tile, int row) { return find_row(tile, clamp(row, row_first, row_end - 1)); }
+
+uint subgroup_row() { return gl_SubgroupID * ROWS; }
+
+uvec4 key_chunk(int first, uint i) {
+    uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
+    return key_operands(k_base + uint(clamp(first + int(c / DIM8), key_first, key_end - 1)) * k_stride, c % DIM8 * 8u, query_dim);
+}
+
+uvec4 value_chunk(int first, uint i) {
+    uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
+    return value_operands(v_base + uint(clamp(first + int(c / VALUE8), key_first, key_end - 1)) * v_stride, c % VALUE8 * 8u, out_dim);
+}
+
+void put_key_chunk(uint i, uvec4 x) {
+    uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
+    if (KEY_TILE * DIM8 % gl_WorkGroupSize.x == 0u || c < KEY_TILE * DIM8) {
+        area[c / DIM8 * KEY_ROW + c % DIM8] = x;
+    }
+}
+
+void put_value_chunk(uint i, uvec4 x) {
+    uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
+    if (KEY_TILE * VALUE8 % gl_WorkGroupSize.x == 0u || c < KEY_TILE * VALUE8) {
+        area[VALUES_AT + c / VALUE8 * VALUE_ROW + c % VALUE8] = x;
+    }
+}
+
+// fetch begins to read the tile whose first key is first.
+void fetch(int first) {
+    if (PREFETCH) {
+        [[unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
+            keys_ahead[i] = key_chunk(first, i);
+        }
+        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            values_ahead[i] = value_chunk(first, i);
+        }
+    }
+}
+
+// put brings to shared memory the tile that was fetched.
+void put(int first) {
+    if (PREFETCH) {
+        [[unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
+            put_key_chunk(i, keys_ahead[i]);
+        }
+        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            put_value_chunk(i, values_ahead[i]);
+        }
+    } else {
+        [[dont_unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
+            put_key_chunk(i, key_chunk(first, i));
+        }
+        [[dont_unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            put_value_chunk(i, value_chunk(first, i));
+        }
+    }
+}
+
+// clear makes zero of the values outside of [lo, hi), which no row sees: they may hold anything, NaN included.
+void clear(int first, int lo, int hi) {
+    [[dont_unroll]] for (uint c = gl_LocalInvocationID.x; c < KEY_TILE * VALUE8; c += gl_WorkGroupSize.x) {
+        int key = first + int(c / VALUE8);
+        if (key < lo || key >= hi) {
+            area[VALUES_AT + c / VALUE8 * VALUE_ROW + c % VALUE8] = uvec4(0u);
+        }
+    }
+    barrier();
+}
+
+// The queries, with the sign of the scale, pass through shared memory, of as many subgroups at a time as fit.
+void load_queries(RowTile tile) {
+    uint sign = scale < 0.0 ? 0x80008000u : 0u;
+    [[dont_unroll]] for (uint turn = 0u; turn < SUBGROUPS; turn += FITTING) {
+        bool now = gl_SubgroupID >= turn && gl_SubgroupID < turn + FITTING;
+        uint at = (gl_SubgroupID - turn) * PASSING;
+        if (now) {
+            [[dont_unroll]] for (uint c = lane(); c < ROWS * DIM8; c += SUBGROUP) {
+                Row row = near_row(tile, tile.row + int(subgroup_row() + c / DIM8));
+                uint base = slice.q_base + tile.seq.batch * q_batch + row.head * q_head + (tile.seq.q0 + row.i) * q_row;
+                area[at + c / DIM8 * KEY_ROW + c % DIM8] = query_operands(base, c % DIM8 * 8u, query_dim) ^ sign;
+            }
+        }
+        barrier();
+        if (now) {
+            [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+                [[unroll]] for (uint x = 0u; x < DIM_MATS; x++) {
+                    coopMatLoad(query[r * DIM_MATS + x], area, at + r * M * KEY_ROW + x * (N / 8u), KEY_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                }
+            }
+        }
+        barrier();
+    }
+}
+
+void multiply_keys() {
+    [[unroll]] for (uint i = 0u; i < ROW_MATS * KEY_MATS; i++) {
+        scores[i] = ACCUMULATOR(0.0);
+    }
+    [[unroll]] for (uint x = 0u; x < DIM_MATS; x++) {
+        [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
+            OPERAND_B keys;
+            coopMatLoad(keys, area, n * N * KEY_ROW + x * (N / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+            [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+                scores[r * KEY_MATS + n] = coopMatMulAdd(query[r * DIM_MATS + x], keys, scores[r * KEY_MATS + n]);
+            }
+        }
+    }
+}
+
+// hide puts -inf in place of the scores of keys that rows do not see, and of no others.
+void hide(RowTile tile, int row, int first) {
+    [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+        ivec2 seen[SLOTS];
+        [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
+            int position = int(near_row(tile, row + int(own_row(r * SLOTS + o))).i) + tile.seq.rel;
+            seen[o] = seen_range(tile.seq, position, key_first, key_end) - first - int(lane_column());
+        }
+        [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
+            ACCUMULATOR rows = scores[r * KEY_MATS + n];
+            EACH_PLACE(
+                int key = int(n * N + place_column(e));
+                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? finite_floor(rows[e]) : minus_infinity();
+            )
+            scores[r * KEY_MATS + n] = rows;
+        }
+    }
+}
+
+// Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: the outputs are scaled
+// only when the maximum has grown by more.
+const float SLACK = 8.0;
+
+float weight(float score, float top) {
+    precise float d = score - top;
+    precise float x = d * factor;
+    return !KEEPS_NAN && is_nan(d) ? d : exp2(x);
+}
+
+ACCUMULATOR by_row(uint r, float x[OWN]) {
+    ACCUMULATOR rows;
+    EACH_PLACE(rows[e] = x[r * SLOTS + slot_of(e)];)
+    return rows;
+}
+
+// raise brings the running maxima of rows up to those of the tile, where these are larger by much. masked: what is hidden is -inf, and
+// nothing else is.
+void raise(bool masked) {
+    float top[OWN];
+    bool grown = false;
+    [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+        [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
+            top[r * SLOTS + o] = LOWEST;
+        }
+        [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
+            ACCUMULATOR rows = scores[r * KEY_MATS + n];
+            EACH_PLACE(top[r * SLOTS + slot_of(e)] = max(top[r * SLOTS + slot_of(e)], rows[e]);)
+        }
+    }
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        grown = grown || (top[o] - running_max[o]) * factor > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;
+    }
+    if (subgroupAny(grown)) {
+        float decay[OWN];
+        bool lowest = false;
+        [[unroll]] for (uint o = 0u; o < OWN; o++) {
+            top[o] = row_max(top[o]);
+            top[o] = (top[o] - running_max[o]) * factor > SLACK ? top[o] : running_max[o];
+            decay[o] = weight(running_max[o], top[o]);
+            running_max[o] = top[o];
+            running_sum[o] *= decay[o];
+            lowest = lowest || top[o] == LOWEST;
+        }
+#if BFLOAT
+        // Scores that overflowed to -inf are the lowest there are, where nothing else is. Numbers in float16 have no such products.
+        if (!masked && subgroupAny(lowest)) {
+            [[unroll]] for (uint i = 0u; i < ROW_MATS * KEY_MATS; i++) {
+                ACCUMULATOR rows = scores[i];
+                EACH_PLACE(rows[e] = finite_floor(rows[e]);)
+                scores[i] = rows;
+            }
+        }
+#endif
+        [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+            ACCUMULATOR rows = by_row(r, decay);
+            [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
+                outputs[r * VALUE_MATS + n] = outputs[r * VALUE_MATS + n] * rows;
+            }
+        }
+    }
+}
+
+// element is a number as an operand, rounded to nearest: drivers may cut bfloat16 off.
+ELEMENT element(float w) {
+#if BFLOAT
+    w = uintBitsToFloat((floatBitsToUint(w) + 0x8000u) & 0xffff0000u);
+#endif
+    return ELEMENT(w);
+}
+
+void add_values() {
+    [[unroll]] for (uint x = 0u; x < KEY_MATS; x++) {
+        OPERAND_A weights[ROW_MATS];
+        [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+            ACCUMULATOR rows = scores[r * KEY_MATS + x];
+            OPERAND_A own;
+            EACH_PLACE(
+                uint o = r * SLOTS + slot_of(e);
+                float w = weight(rows[e], running_max[o]);
+                if (!KEEPS_NAN && floatBitsToUint(rows[e]) == 0xff800000u) {
+                    w = 0.0;
+                }
+                running_sum[o] += w;
+                own[e] = element(w);
+            )
+            weights[r] = own;
+        }
+        [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
+            OPERAND_B values;
+            coopMatLoad(values, area, VALUES_AT + x * N * VALUE_ROW + n * (N / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+                outputs[r * VALUE_MATS + n] = coopMatMulAdd(weights[r], values, outputs[r * VALUE_MATS + n]);
+            }
+        }
+    }
+}
+
+// conclude writes the lse of a row of the tile, or its maximum and sum in a part. It returns what the row's outputs are to be multiplied by.
+float conclude(RowTile tile, int row, uint slot, float top, float sum) {
+    top = top == LOWEST ? top : top * abs(scale);
+    Row own = near_row(tile, row);
+    float by = 0.0, lse = minus_infinity();
+    if (sum != 0.0) {
+        by = 1.0 / sum;
+        lse = log_sum(top, sum);
+    }
+    if (!PARTIAL && (flags & FLAG_SINK) != 0u) {
+        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
+        if (sum == 0.0) {
+            lse = sink;
+        } else {
+            float both = max(top, sink);
+            float kept = exp_difference(top, both);
+            float total = sum * kept + exp_difference(sink, both);
+            by = kept / total;
+            lse = log_sum(both, total);
+        }
+    }
+    if (computes(row)) {
+        if (PARTIAL) {
+            lse_data[slice.lse_base + 2u * slot] = top;
+            lse_data[slice.lse_base + 2u * slot + 1u] = sum;
+        } else if ((flags & FLAG_LSE) != 0u) {
+            lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
+        }
+    }
+    return by;
+}
+
+// finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
+void finish(RowTile tile, int row, uint slot) {
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        float sum = row_sum(running_sum[o]);
+        if (lane_column() == 0u) {
+            row_tops[subgroup_row() + own_row(o)] = running_max[o];
+            row_sums[subgroup_row() + own_row(o)] = sum;
+        }
+    }
+    subgroupBarrier();
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += SUBGROUP) {
+        uint at = subgroup_row() + r;
+        row_sums[at] = conclude(tile, row + int(r), slot + r, row_tops[at], row_sums[at]);
+    }
+    subgroupBarrier();
+    float by[OWN];
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        by[o] = row_sums[subgroup_row() + own_row(o)];
+    }
+    if (PARTIAL) {
+        [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+            ACCUMULATOR rows = by_row(r, by);
+            [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
+                coopMatStore(outputs[r * VALUE_MATS + n] * rows, out_data, slice.out_base + (slot + r * M) * (VALUE_MATS * N) + n * N, VALUE_MATS * N, gl_CooperativeMatrixLayoutRowMajor);
+            }
+        }
+        return;
+    }
+    [[dont_unroll]] for (uint turn = 0u; turn < SUBGROUPS; turn += FITTING) {
+        barrier();
+        if (gl_SubgroupID >= turn && gl_SubgroupID < turn + FITTING) {
+            uint at = (gl_SubgroupID - turn) * PASSING;
+            [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
+                [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
+                    ACCUMULATOR rows = outputs[r * VALUE_MATS + n];
+                    OPERAND_A results;
+                    EACH_PLACE(results[e] = element(rows[e] * by[r * SLOTS + slot_of(e)]);)
+                    coopMatStore(results, area, at + r * M * VALUE_ROW + n * (N / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+                }
+            }
+            subgroupBarrier();
+            [[dont_unroll]] for (uint c = lane(); c < ROWS * VALUE8; c += SUBGROUP) {
+                int i = row + int(c / VALUE8);
+                uint d = c % VALUE8 * 8u;
+                if (computes(i) && d < out_dim) {
+                    Row own = find_row(tile, i);
+                    uint base = slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row;
+                    out_words4[(base + d) >> 3] = area[at + c / VALUE8 * VALUE_ROW + c % VALUE8];
+                }
+            }
+        }
+    }
+}
+
+void main() {
+    uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    if (index >= slice.tile_count) {
+        return;
+    }
+    uint part = slice.part_first + gl_WorkGroupID.z;
+    RowTile tile = find_row_tile(slice.tile_first + index);
+    int row = tile.row + int(subgroup_row());
+    row_first = max(tile.row, slice.row_first);
+    row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
+    query_dim = dim;
+    out_dim = value_dim;
+    k_stride = k_row;
+    v_stride = v_row;
+    factor = abs(scale) * LOG2E;
+
+    int part_key = int(part) * slice.part_keys;
+    key_first = part_key + slice.key_first;
+    key_end = min(part_key + slice.key_end, tile.seq.sk);
+    k_base = slice.k_base + tile.seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + tile.seq.k0 * k_row;
+    v_base = slice.v_base + tile.seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + tile.seq.k0 * v_row;
+    // Ranges go up with the rows: these are the keys that any row sees, and those that all do.
+    ivec2 first_row = seen_range(tile.seq, row_first / int(pack) + tile.seq.rel, key_first, key_end);
+    ivec2 last_row = seen_range(tile.seq, (row_end - 1) / int(pack) + tile.seq.rel, key_first, key_end);
+    int lo = first_row.x, hi = last_row.y;
+
+    load_queries(tile);
+    [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
+        outputs[i] = ACCUMULATOR(0.0);
+    }
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        running_max[o] = LOWEST;
+        running_sum[o] = 0.0;
+    }
+    int tile_first = lo / int(KEY_TILE) * int(KEY_TILE);
+    if (lo < hi) {
+        fetch(tile_first);
+    }
+    [[dont_unroll]] for (; lo < hi && tile_first < hi; tile_first += int(KEY_TILE)) {
+        int tile_end = tile_first + int(KEY_TILE);
+        barrier();
+        put(tile_first);
+        barrier();
+        if (tile_end < hi) {
+            fetch(tile_end);
+        }
+        multiply_keys();
+        bool masked = tile_first < last_row.x || tile_end > first_row.y;
+        if (masked) {
+            hide(tile, row, tile_first);
+            if (tile_first < lo || tile_end > hi) {
+                clear(tile_first, lo, hi);
+            }
+        }
+        raise(masked);
+        add_values();
+    }
+    finish(tile, row, (part * slice.tile_count + index) * tile_rows + subgroup_row());
+}
