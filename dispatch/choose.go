@@ -484,6 +484,8 @@ type planner struct {
 	// team: the rung of subgroups takes fewVariant with teams like this, in groups of so many lanes, whatever the device and the
 	// number of rows. For tests.
 	team *forcedTeam
+	// rangeMats: the matrices that the rows of a subgroup take in flash_range.comp, if any. For tests.
+	rangeMats uint32
 }
 
 func newPlanner() (*planner, error) {
@@ -541,8 +543,11 @@ const (
 // with many, to merge their parts would cost more than it gains.
 func parallelTiles(caps *vk.Caps, invocations, rows int) int {
 	busy := busyInvocations
-	if rows <= readingRows {
+	switch {
+	case rows == 1:
 		busy = readingInvocations
+	case rows <= readingRows:
+		busy = readingInvocations / 2 // what rows hold in registers leaves room for so many
 	}
 	switch caps.DeviceType {
 	case "cpu":

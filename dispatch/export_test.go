@@ -33,3 +33,6 @@ func (c *KVCache) Banks() int { return c.count() }
 func (b *Backend) TakeTeams(keys, members uint32, lanes int) {
 	b.planner.team = &forcedTeam{team{keys, members}, lanes}
 }
+
+// TakeRangeMats makes the rows of a subgroup take so many matrices in flash_range.comp.
+func (b *Backend) TakeRangeMats(n uint32) { b.planner.rangeMats = n }

@@ -67,9 +67,13 @@ func (p *planner) chooseMatrix(caps *vk.Caps, c *choice, disabled map[string]str
 	operand, why := matrixOperand(c.op)
 	if _, off := disabled[rungMatrix]; why == "" && !off {
 		// Where it serves, flash_range.comp is the best of all.
-		if f, reason := p.fitMatrix(caps, c.op, operand, disabled); reason == "" && f.key.(matrixKey).Range {
+		f, reason := p.fitMatrix(caps, c.op, operand, disabled)
+		if reason == "" && f.key.(matrixKey).Range {
 			c.path, c.matrix, c.pack, c.shared = rungMatrix, f.key, f.pack, f.shared
 			return true
+		}
+		if off, is := disabled[rangeRung]; is && reason == "" && rangeRefuses(c.op) == "" {
+			c.refused = append(c.refused, vkattn.Refusal{Kernel: "flash_range", Reason: off})
 		}
 	}
 	for _, r := range matrixRungs {

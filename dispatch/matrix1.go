@@ -26,6 +26,7 @@ type matrixKey struct {
 	Types        types
 	Range        bool // flash_range.comp
 	Partial      bool // of which: results of a part are written
+	Whole        bool // head sizes are those that the matrices hold
 }
 
 // rangeRung is the name by which Config.Disable turns flash_range.comp off.
@@ -49,7 +50,7 @@ const matrixPad = 1
 
 // general is the key of the kernel for all that flash_range.comp is not for, in the same tile.
 func (k matrixKey) general() matrixKey {
-	k.Range, k.Partial = false, false
+	k.Range, k.Partial, k.Whole = false, false, false
 	return k
 }
 
@@ -77,7 +78,7 @@ func (k matrixKey) spec() []vk.SpecConstant {
 		return []vk.SpecConstant{
 			{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.RowMats},
 			{ID: 5, Value: k.KeyTile}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 10, Value: b2u(k.Ahead)}, {ID: 12, Value: matrixPad},
-			{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 23, Value: b2u(k.Partial)},
+			{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 23, Value: b2u(k.Partial)}, {ID: 24, Value: b2u(k.Whole)},
 		}
 	}
 	return []vk.SpecConstant{
@@ -90,8 +91,8 @@ func (k matrixKey) spec() []vk.SpecConstant {
 	}
 }
 
-func (k matrixKey) keys() int        { return int(k.KeyTile) }
-func (k matrixKey) subgroups() int   { return int(k.Invocations / k.SubgroupSize) }
+func (k matrixKey) keys() int      { return int(k.KeyTile) }
+func (k matrixKey) subgroups() int { return int(k.Invocations / k.SubgroupSize) }
 func (k matrixKey) variant() string {
 	if k.Range {
 		return rangeVariants[k.Variant]
@@ -200,13 +201,18 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	case software:
 		subgroups = 2
 	case key.Range:
-		key.rangeShape(d)
-		subgroups = key.Invocations / required
+		subgroups = key.rangeShape(max(d, dv))
 	case d > 64:
 		subgroups = 8
 	}
 	if software || key.Extras > 0 || d > 128 {
 		key.KeyTile = keyTile
+	}
+	if key.Range {
+		key.Whole = op.HeadDim == d && op.ValueDim == dv
+		if p.rangeMats > 0 {
+			key.RowMats = p.rangeMats
+		}
 	}
 	// What an invocation holds of outputs and queries, in words of about 255.
 	held := shape.M * shape.N / required
@@ -256,12 +262,19 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 }
 
 // rangeShape gives a key of flash_range.comp the shape that was fastest on an H200 (driver 580.159.04), see docs/benchmarks: as many rows of a subgroup as
-// registers hold.
-func (k *matrixKey) rangeShape(d int) {
-	k.Invocations, k.Ahead = 8*k.SubgroupSize, true
-	if d <= 64 {
-		k.Invocations, k.RowMats = 4*k.SubgroupSize, 2
+// registers hold. It returns the number of subgroups.
+func (k *matrixKey) rangeShape(d int) (subgroups uint32) {
+	switch {
+	case d <= 64:
+		k.RowMats, k.Ahead = 2, true
+		return 4
+	case d <= 96:
+		k.RowMats, k.Ahead, k.KeyTile = 2, true, keyTile
+		return 4
+	case d <= 128:
+		k.Ahead = true
 	}
+	return 8
 }
 
 func matrixVariant(operand vkattn.Type) string {

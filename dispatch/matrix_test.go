@@ -52,6 +52,51 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// rangeCases are those of small heads in one type that flash_range computes.
+var rangeCases = regexp.MustCompile(`^types/f16/(prefill|varlen|window-sinks|empty-rows|strided)/.*_d24-16$`)
+
+// TestRange: rows that see one range of keys, in two matrices of rows and in parts, and the same bits as by the general kernel in slices.
+func TestRange(t *testing.T) {
+	h := vkattn.Float16
+	op := vkattn.Attention{Batch: 1, HeadsQ: 4, HeadsK: 2, SeqQ: 75, SeqK: 300, HeadDim: 32, ValueDim: 32, Causal: true, With: vkattn.WithLSE, TypeQ: h, TypeK: h, TypeV: h, TypeOut: h}
+	var want []byte
+	for _, c := range []struct {
+		name   string
+		mats   uint32
+		cfg    dispatch.Config
+		slices bool
+	}{{"whole", 1, dispatch.Config{}, false}, {"two matrices", 2, dispatch.Config{}, false}, {"parts", 2, dispatch.Config{Splits: 3}, false}, {"slices", 1, dispatch.Config{Budget: 1}, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := matrixOnly(t, "matrix", c.cfg)
+			b.TakeRangeMats(c.mats)
+			args := problem(op, 3)
+			for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out} {
+				var err error
+				if *x, err = x.To(h); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := run(t, b, op, args)
+			if r.Kernel != "flash_range" {
+				t.Skipf("the layout of matrices is not of the kind that it knows: %s ran", r.Kernel)
+			}
+			if c.slices != (r.Slices > 1) || c.cfg.Splits > r.Splits {
+				t.Errorf("%d slices, %d parts", r.Slices, r.Splits)
+			}
+			got := args.Out.Mem.(*vkattn.Host).Bytes()
+			switch {
+			case c.name == "whole":
+				want = slices.Clone(got)
+			case c.cfg.Splits == 0 && !slices.Equal(want, got):
+				t.Error("other bits than in one piece")
+			}
+			if !c.slices {
+				attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases, RequireAll: true})
+			}
+		})
+	}
+}
+
 // TestMatrixSlices: keys cut to slices change no bit, keys cut to parts little.
 func TestMatrixSlices(t *testing.T) {
 	half := vkattn.Float16

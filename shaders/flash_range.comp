@@ -43,6 +43,7 @@ layout(constant_id = 13) const uint LANES = 0x8888210u; // the layout of an accu
 layout(constant_id = 14) const uint PLACES = 0x8888a98u;
 layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
 layout(constant_id = 23) const bool PARTIAL = false;    // results of a part are written, for merge
+layout(constant_id = 24) const bool WHOLE = false;      // D and Dv are those that the matrices hold
 
 const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
 const uint ROWS = M * ROW_MATS;                         // of a subgroup
@@ -106,6 +107,11 @@ int key_first, key_end;
 float factor;                   // of differences of scores, to base 2
 int row_first, row_end;         // the rows of the tile that this dispatch computes
 
+uint own_index() { return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x; }
+
+// own_tile is looked up again where it is needed: across the loop it would take registers.
+RowTile own_tile() { return find_row_tile(slice.tile_first + own_index()); }
+
 bool computes(int row) { return row >= row_first && row < row_end; }
 
 // own_row is the row of the o-th row of the invocation, in its subgroup.
@@ -116,14 +122,18 @@ Row near_row(RowTile tile, int row) { return find_row(tile, clamp(row, row_first
 
 uint subgroup_row() { return gl_SubgroupID * ROWS; }
 
+uint own_slot() { return ((slice.part_first + gl_WorkGroupID.z) * slice.tile_count + own_index()) * tile_rows + subgroup_row(); }
+
 uvec4 key_chunk(int first, uint i) {
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
-    return key_operands(k_base + uint(clamp(first + int(c / DIM8), key_first, key_end - 1)) * k_stride, c % DIM8 * 8u, query_dim);
+    uint row = k_base + uint(clamp(first + int(c / DIM8), key_first, key_end - 1)) * k_stride, d = c % DIM8 * 8u;
+    return WHOLE ? k_words4[(row + d) >> 3] : key_operands(row, d, query_dim);
 }
 
 uvec4 value_chunk(int first, uint i) {
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
-    return value_operands(v_base + uint(clamp(first + int(c / VALUE8), key_first, key_end - 1)) * v_stride, c % VALUE8 * 8u, out_dim);
+    uint row = v_base + uint(clamp(first + int(c / VALUE8), key_first, key_end - 1)) * v_stride, d = c % VALUE8 * 8u;
+    return WHOLE ? v_words4[(row + d) >> 3] : value_operands(row, d, out_dim);
 }
 
 void put_key_chunk(uint i, uvec4 x) {
@@ -223,7 +233,9 @@ void multiply_keys() {
 }
 
 // hide puts -inf in place of the scores of keys that rows do not see, and of no others.
-void hide(RowTile tile, int row, int first) {
+void hide(int first) {
+    RowTile tile = own_tile();
+    int row = tile.row + int(subgroup_row());
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         ivec2 seen[SLOTS];
         [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
@@ -372,7 +384,10 @@ float conclude(RowTile tile, int row, uint slot, float top, float sum) {
 }
 
 // finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
-void finish(RowTile tile, int row, uint slot) {
+void finish() {
+    RowTile tile = own_tile();
+    int row = tile.row + int(subgroup_row());
+    uint slot = own_slot();
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
         float sum = row_sum(running_sum[o]);
         if (lane_column() == 0u) {
@@ -426,13 +441,11 @@ void finish(RowTile tile, int row, uint slot) {
 }
 
 void main() {
-    uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
-    if (index >= slice.tile_count) {
+    if (own_index() >= slice.tile_count) {
         return;
     }
     uint part = slice.part_first + gl_WorkGroupID.z;
-    RowTile tile = find_row_tile(slice.tile_first + index);
-    int row = tile.row + int(subgroup_row());
+    RowTile tile = own_tile();
     row_first = max(tile.row, slice.row_first);
     row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
     query_dim = dim;
@@ -474,7 +487,7 @@ void main() {
         multiply_keys();
         bool masked = tile_first < last_row.x || tile_end > first_row.y;
         if (masked) {
-            hide(tile, row, tile_first);
+            hide(tile_first);
             if (tile_first < lo || tile_end > hi) {
                 clear(tile_first, lo, hi);
             }
@@ -482,5 +495,5 @@ void main() {
         raise(masked);
         add_values();
     }
-    finish(tile, row, (part * slice.tile_count + index) * tile_rows + subgroup_row());
+    finish();
 }
