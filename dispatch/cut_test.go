@@ -55,10 +55,6 @@ func randomCut(rng *rand.Rand) *cutter {
 	}
 	l := newLayout(newGeometry(op, seqs, pick(rng, 1, 4, 8, 64), pick(rng, keyTile, 2*keyTile), pack), &limits)
 	l.allKeys = rng.IntN(4) == 0
-	if rng.IntN(3) == 0 {
-		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
-		l.texels(texelVariant, &limits)
-	}
 	n := len(seqs)
 	rowsQ, rowsK := op.SeqQ, op.SeqK
 	if op.Packed {
@@ -97,6 +93,10 @@ func randomCut(rng *rand.Rand) *cutter {
 	}
 	l.q, l.k, l.v = tensor(op.HeadsQ, rowsQ, op.HeadDim, vkattn.Float16), tensor(op.HeadsK, rowsK, op.HeadDim, typ()), tensor(op.HeadsV, rowsK, op.ValueDim, typ())
 	l.out = tensor(op.HeadsQ, rowsQ, op.ValueDim, vkattn.Float32)
+	if rng.IntN(3) == 0 {
+		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/4)>>rng.IntN(5), 64
+		l.texels(codesVariant, &limits)
+	}
 	if rng.IntN(2) == 0 {
 		l.lse = tensor(op.HeadsQ, rowsQ, 1, vkattn.Float32)
 	}
@@ -151,10 +151,7 @@ func queryHead(l *layout, h, n int) int {
 func checkWindows(c *cutter, p *piece) error {
 	l := c.layout
 	seen := func(binding int, name string, v *view, at, n int) error {
-		w, limit := p.windows[binding], l.limit
-		if binding == bindK || binding == bindV {
-			limit = l.keyLimit
-		}
+		w, limit := p.windows[binding], l.limitOf(binding)
 		unit, bytes := v.typ.Block()
 		from, to := int64(v.typ.Bytes(at)), int64(v.typ.Bytes(at+n+unit-1))
 		if from < w.off || to > w.off+w.size || w.off%l.align != 0 || w.size > limit || w.off+w.size > v.room {
@@ -361,6 +358,38 @@ func TestCuts(t *testing.T) {
 	t.Logf("%d calls, %d groups, %d of them with sliced keys, %d by windows and split, %d with sliced rows, %d calls refused", calls, groups, sliced, windowed, inside, refused)
 	if sliced < 1000 || windowed < 300 || inside < 300 || refused > calls/4 {
 		t.Error("the mix of cuts is too poor to prove anything")
+	}
+}
+
+// TestTexelLimits: as many texels are more bytes of one type than of another.
+func TestTexelLimits(t *testing.T) {
+	limits := vk.Limits{MaxStorageBufferRange: 1 << 20, MaxTexelBufferElements: 1 << 14}
+	for _, x := range []struct {
+		variant string
+		k, v    vkattn.Type
+		want    [2]int64
+	}{
+		{codesVariant, vkattn.Q8_0, vkattn.Float16, [2]int64{1 << 16, 1 << 17}}, {codesVariant, vkattn.Float32, vkattn.F8E4M3, [2]int64{1 << 18, 1 << 16}},
+		{texelVariant, vkattn.Float16, vkattn.Float32, [2]int64{1 << 17, 1 << 18}},
+	} {
+		l := newLayout(newGeometry(vkattn.Attention{HeadsQ: 1}, nil, 8, keyTile, 1), &limits)
+		l.k.typ, l.v.typ = x.k, x.v
+		l.texels(x.variant, &limits)
+		if got := [2]int64{l.limitOf(bindK), l.limitOf(bindV)}; got != x.want || l.limitOf(bindQ) != 1<<20 {
+			t.Errorf("%s of %v and %v: %d bytes, want %d", x.variant, x.k, x.v, got, x.want)
+		}
+		// Half of a limit is left for rows elsewhere.
+		for rows, want := range map[int]bool{500: true, 520: false} {
+			args := vkattn.Args{K: vkattn.Tensor{Type: x.k}, V: vkattn.Tensor{Type: x.v}}
+			for i, b := range []*vkattn.Tensor{&args.K, &args.V} {
+				e, bytes := b.Type.Block()
+				b.Shape, b.Stride = [4]int{1, 1, rows, 1}, [4]int{0, 0, int(x.want[i]) / 1024 / bytes * e, 1}
+			}
+			r := &run{be: &Backend{caps: vk.Caps{Limits: limits}}}
+			if got := (&choice{key: kernelKey{Variant: x.variant}}).bindsKeys(r, &call{args: args}); got != want {
+				t.Errorf("%s of %v and %v: %d rows are bound: %v", x.variant, x.k, x.v, rows, got)
+			}
+		}
 	}
 }
 

@@ -184,10 +184,7 @@ func (c *KVCache) newBanks(page int) error {
 	op := &c.spec.Op
 	c.banks = banks{page: page, pages: c.spec.Pages, bank: c.spec.Pages, heads: max(op.HeadsK, op.HeadsV)}
 	pageBytes := int64(page) * int64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
-	limits := &c.be.caps.Limits
-	// A window begins up to so much before its first row: see view.window.
-	slack := 34 * int64(max(16, limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment))
-	room := int64(min(limits.MaxStorageBufferRange, 1<<62)) - slack
+	room := int64(min(c.be.caps.Limits.MaxStorageBufferRange, 1<<62)) - c.slack()
 	if page == 0 || pageBytes*int64(c.pages) <= room {
 		return nil
 	}
@@ -274,13 +271,19 @@ func (b *Backend) admitDecode(ctx context.Context, op vkattn.Attention) (noDot s
 	return b.unfit()[integerDot], nil
 }
 
+// slack is how much before its first row a window may begin: see view.window.
+func (c *KVCache) slack() int64 {
+	limits := &c.be.caps.Limits
+	return 34 * int64(max(16, limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment))
+}
+
 // texelsShow reports whether texel buffers of a build reach over all pages of a head in a bank, of which any may be read. Some drivers
 // have them no larger than 65,536 elements.
 func (c *KVCache) texelsShow(variant string) bool {
 	op := &c.spec.Op
 	most := int64(c.be.caps.Limits.MaxTexelBufferElements)
 	shown := func(t vkattn.Type, last int) bool {
-		return int64(c.bank*c.page)*int64(c.rowBytes(t, last))+256 <= texelFormat(variant, t).Bytes()*most
+		return int64(c.bank*c.page)*int64(c.rowBytes(t, last))+c.slack() <= texelFormat(variant, t).Bytes()*most
 	}
 	return c.page == 0 || shown(op.TypeK, op.HeadDim) && shown(op.TypeV, op.ValueDim)
 }
