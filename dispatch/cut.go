@@ -199,6 +199,7 @@ type misfit struct {
 // device's limit; which is that one.
 func (l *layout) windows(a area) (w [numBindings]window, ok bool, which misfit) {
 	s0, s1 := &l.seqs[a.seq0], &l.seqs[a.seq1-1]
+	pack0, pack1 := a.head0, a.head1
 	// The query heads and rows behind packs and packed rows.
 	a.row0, a.row1 = a.row0/l.pack, ceilDiv(a.row1, l.pack)
 	if l.op.HeadMap == vkattn.HeadCyclic {
@@ -208,6 +209,10 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which misfit) 
 	}
 	kHead := func(heads int) (int, int) {
 		if l.op.HeadMap == vkattn.HeadCyclic {
+			// All heads of a pack read the same one, for the packs are a multiple of them.
+			if h0, n := pack0%heads, pack1-pack0; h0+n <= heads {
+				return h0, h0 + n
+			}
 			return 0, heads
 		}
 		g := l.op.HeadsQ / heads
