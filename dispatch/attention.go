@@ -239,7 +239,7 @@ func keyBindings(key tiledKey, l *layout, b []vk.Binding) {
 		return
 	}
 	for i, v := range map[int]*view{bindK: &l.k, bindV: &l.v} {
-		b[i].Range, b[i].Format = min(b[i].Range, l.keyLimit), texelFormat(key.variant(), v.typ)
+		b[i].Range, b[i].Format = min(b[i].Range, l.limitOf(i)), texelFormat(key.variant(), v.typ)
 	}
 }
 

@@ -111,7 +111,7 @@ type layout struct {
 	*geometry
 	q, k, v, out, lse, bias, mask view
 	limit, align                  int64
-	keyLimit                      int64   // of the bindings of k and v
+	keyLimit, valueLimit          int64   // of the bindings of k and v
 	allKeys                       bool    // areas show all keys, also those that the masks hide
 	share                         float64 // of the predicted work that is done, see call
 	maskHeads, maskBlock          int     // heads that the mask has, and keys that one of its bytes is for
@@ -121,14 +121,26 @@ type layout struct {
 
 func newLayout(g *geometry, limits *vk.Limits) *layout {
 	limit := int64(min(limits.MaxStorageBufferRange, 1<<62))
-	return &layout{geometry: g, share: 1, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
+	return &layout{geometry: g, share: 1, maskHeads: g.op.HeadsQ, maskBlock: 1, limit: limit, keyLimit: limit, valueLimit: limit, align: max(16, int64(limits.MinStorageBufferOffsetAlignment))}
 }
 
 // texels tightens the limits to those of texel buffers, which a build of the kernel binds k and v as.
 func (l *layout) texels(variant string, limits *vk.Limits) {
-	bytes := min(texelFormat(variant, l.k.typ).Bytes(), texelFormat(variant, l.v.typ).Bytes())
-	l.keyLimit = min(l.limit, bytes*int64(limits.MaxTexelBufferElements))
+	most := int64(limits.MaxTexelBufferElements)
+	l.keyLimit = min(l.limit, texelFormat(variant, l.k.typ).Bytes()*most)
+	l.valueLimit = min(l.limit, texelFormat(variant, l.v.typ).Bytes()*most)
 	l.align = max(l.align, int64(limits.MinTexelBufferOffsetAlignment))
+}
+
+// limitOf is the most bytes that a binding may show.
+func (l *layout) limitOf(binding int) int64 {
+	switch binding {
+	case bindK:
+		return l.keyLimit
+	case bindV:
+		return l.valueLimit
+	}
+	return l.limit
 }
 
 // locate returns the sequence, pack of heads and row tile of a flat index below tiles.
@@ -177,10 +189,17 @@ func (l *layout) area(a, b int) area {
 	return r
 }
 
+// misfit is a tensor of which more bytes would have to be shown than a binding may.
+type misfit struct {
+	name  string
+	limit int64
+}
+
 // windows computes what each tensor binding must show for an area. ok is false when one exceeds the
-// device's limit; which names it.
-func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) {
+// device's limit; which is that one.
+func (l *layout) windows(a area) (w [numBindings]window, ok bool, which misfit) {
 	s0, s1 := &l.seqs[a.seq0], &l.seqs[a.seq1-1]
+	pack0, pack1 := a.head0, a.head1
 	// The query heads and rows behind packs and packed rows.
 	a.row0, a.row1 = a.row0/l.pack, ceilDiv(a.row1, l.pack)
 	if l.op.HeadMap == vkattn.HeadCyclic {
@@ -190,6 +209,10 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 	}
 	kHead := func(heads int) (int, int) {
 		if l.op.HeadMap == vkattn.HeadCyclic {
+			// All heads of a pack read the same one, for the packs are a multiple of them.
+			if h0, n := pack0%heads, pack1-pack0; h0+n <= heads {
+				return h0, h0 + n
+			}
 			return 0, heads
 		}
 		g := l.op.HeadsQ / heads
@@ -223,12 +246,8 @@ func (l *layout) windows(a area) (w [numBindings]window, ok bool, which string) 
 			return
 		}
 		w[binding] = v.window(lo, hi, l.align)
-		limit := l.limit
-		if binding == bindK || binding == bindV {
-			limit = l.keyLimit
-		}
-		if w[binding].size > limit {
-			ok, which = false, name
+		if limit := l.limitOf(binding); w[binding].size > limit {
+			ok, which = false, misfit{name, limit}
 		}
 	}
 	lo, hi := rows(&l.q)
@@ -456,12 +475,12 @@ func (c *cutter) slice(g *group, ar area, part, chunk int, keyCost float64) erro
 		for {
 			sub.key0, sub.key1 = max(ar.key0, first+k), min(ar.key1, first+k+m)
 			var ok bool
-			var which string
+			var which misfit
 			if p.windows, ok, which = c.windows(sub); ok {
 				break
 			}
 			if m == 1 {
-				return fmt.Errorf("one row and one key of %s span more than the %d bytes that the device binds at once: %w", which, c.limit, vkattn.ErrUnsupported)
+				return fmt.Errorf("one row and one key of %s span more than the %d bytes that the device binds at once: %w", which.name, which.limit, vkattn.ErrUnsupported)
 			}
 			// Whole key tiles, then powers of two: kernels take 4 to 16 keys a step, and to cut a step changes the rounding.
 			tiles := sort.Search((m-1)/c.keys, func(n int) bool {

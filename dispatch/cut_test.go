@@ -55,10 +55,6 @@ func randomCut(rng *rand.Rand) *cutter {
 	}
 	l := newLayout(newGeometry(op, seqs, pick(rng, 1, 4, 8, 64), pick(rng, keyTile, 2*keyTile), pack), &limits)
 	l.allKeys = rng.IntN(4) == 0
-	if rng.IntN(3) == 0 {
-		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/16)>>rng.IntN(3), 64
-		l.texels(texelVariant, &limits)
-	}
 	n := len(seqs)
 	rowsQ, rowsK := op.SeqQ, op.SeqK
 	if op.Packed {
@@ -97,6 +93,10 @@ func randomCut(rng *rand.Rand) *cutter {
 	}
 	l.q, l.k, l.v = tensor(op.HeadsQ, rowsQ, op.HeadDim, vkattn.Float16), tensor(op.HeadsK, rowsK, op.HeadDim, typ()), tensor(op.HeadsV, rowsK, op.ValueDim, typ())
 	l.out = tensor(op.HeadsQ, rowsQ, op.ValueDim, vkattn.Float32)
+	if rng.IntN(3) == 0 {
+		limits.MaxTexelBufferElements, limits.MinTexelBufferOffsetAlignment = uint32(limits.MaxStorageBufferRange/4)>>rng.IntN(5), 64
+		l.texels(codesVariant, &limits)
+	}
 	if rng.IntN(2) == 0 {
 		l.lse = tensor(op.HeadsQ, rowsQ, 1, vkattn.Float32)
 	}
@@ -151,10 +151,7 @@ func queryHead(l *layout, h, n int) int {
 func checkWindows(c *cutter, p *piece) error {
 	l := c.layout
 	seen := func(binding int, name string, v *view, at, n int) error {
-		w, limit := p.windows[binding], l.limit
-		if binding == bindK || binding == bindV {
-			limit = l.keyLimit
-		}
+		w, limit := p.windows[binding], l.limitOf(binding)
 		unit, bytes := v.typ.Block()
 		from, to := int64(v.typ.Bytes(at)), int64(v.typ.Bytes(at+n+unit-1))
 		if from < w.off || to > w.off+w.size || w.off%l.align != 0 || w.size > limit || w.off+w.size > v.room {
@@ -301,14 +298,28 @@ func nothingIn(c *cutter, g *group, k0, k1 int) error {
 	return nil
 }
 
-// tooWide makes sure that a refusal is right: one row and one key of some tensor do not fit.
+// tooWide makes sure that a refusal is right: what one row of all heads of a pack takes of some tensor with one key does not fit.
 func tooWide(l *layout, flat int) bool {
 	seq, h, tile := l.locate(flat)
-	a := area{seq0: seq, seq1: seq + 1, head0: h, head1: h + 1, row0: tile * l.tileRows, row1: min((tile+1)*l.tileRows, l.seqs[seq].Sq*l.pack)}
-	for i := a.row0; i < min((tile+1)*l.tileRows, l.seqs[seq].Sq*l.pack); i++ {
-		for j := range max(l.seqs[seq].Sk, 1) {
-			a.row0, a.row1, a.key0, a.key1 = i, i+1, j, min(j+1, l.seqs[seq].Sk)
-			if _, ok, _ := l.windows(a); !ok {
+	s := &l.seqs[seq]
+	tooMuch := func(binding int, v *view, lo, hi int) bool {
+		return v.given() && v.window(v.off+lo, v.off+hi, l.align).size > l.limitOf(binding)
+	}
+	first, last := queryHead(l, h, 0), queryHead(l, h, l.pack-1)
+	hk, hv := l.op.HeadMap.Map(first, l.op.HeadsQ, l.op.HeadsK), l.op.HeadMap.Map(first, l.op.HeadsQ, l.op.HeadsV)
+	m0, m1 := l.op.HeadMap.Map(first, l.op.HeadsQ, l.maskHeads), l.op.HeadMap.Map(last, l.op.HeadsQ, l.maskHeads)
+	for i := tile * l.tileRows / l.pack; i < min(ceilDiv((tile+1)*l.tileRows, l.pack), s.Sq); i++ {
+		for binding, v := range map[int]*view{bindQ: &l.q, bindOut: &l.out, bindLSE: &l.lse} {
+			at := s.Batch*v.sb + (s.Q0+i)*v.ss
+			if tooMuch(binding, v, at+first*v.sh, at+last*v.sh+v.n) {
+				return true
+			}
+		}
+		for j := range s.Sk {
+			k, v := s.Batch*l.k.sb+hk*l.k.sh+(s.K0+j)*l.k.ss, s.Batch*l.v.sb+hv*l.v.sh+(s.K0+j)*l.v.ss
+			bias, mask := s.Index*l.bias.sb+i*l.bias.ss+j*l.bias.sj, s.Index*l.mask.sb+i*l.mask.ss+j/l.maskBlock*l.mask.sj
+			if tooMuch(bindK, &l.k, k, k+l.k.n) || tooMuch(bindV, &l.v, v, v+l.v.n) ||
+				tooMuch(bindBias, &l.bias, bias+first*l.bias.sh, bias+last*l.bias.sh+1) || tooMuch(bindMask, &l.mask, mask+m0*l.mask.sh, mask+m1*l.mask.sh+1) {
 				return true
 			}
 		}
@@ -361,6 +372,67 @@ func TestCuts(t *testing.T) {
 	t.Logf("%d calls, %d groups, %d of them with sliced keys, %d by windows and split, %d with sliced rows, %d calls refused", calls, groups, sliced, windowed, inside, refused)
 	if sliced < 1000 || windowed < 300 || inside < 300 || refused > calls/4 {
 		t.Error("the mix of cuts is too poor to prove anything")
+	}
+}
+
+// TestCutsOfCyclicHeads: of a head, no more is shown than of one that lies elsewhere. Here a texel buffer shows less than two heads
+// of values begin apart.
+func TestCutsOfCyclicHeads(t *testing.T) {
+	limits := vk.Limits{MaxStorageBufferRange: 1 << 30, MinStorageBufferOffsetAlignment: 256, MaxTexelBufferElements: 1 << 15, MinTexelBufferOffsetAlignment: 256}
+	for _, x := range []struct{ q, k, v, pack int }{{2, 2, 2, 1}, {8, 2, 2, 1}, {8, 2, 2, 4}, {8, 4, 2, 2}, {6, 1, 3, 1}} {
+		op := vkattn.Attention{Batch: 1, HeadsQ: x.q, HeadsK: x.k, HeadsV: x.v, HeadMap: vkattn.HeadCyclic, SeqQ: 3, SeqK: 257, HeadDim: 576, ValueDim: 512}
+		seqs := []vkattn.Sequence{{Sq: 3, Sk: 257, SinkTokens: -1 << 40, Prefix: -1 << 40}}
+		l := newLayout(newGeometry(op, seqs, 8, keyTile, x.pack), &limits)
+		tensor := func(heads, rows, last int, typ vkattn.Type) view {
+			return view{buf: new(vk.Buffer), typ: typ, room: int64(typ.Bytes(heads*rows*last)+15) / 16 * 16, sb: heads * rows * last, sh: rows * last, ss: last, n: last}
+		}
+		l.q, l.out = tensor(x.q, 3, 576, vkattn.Float32), tensor(x.q, 3, 512, vkattn.Float32)
+		l.k, l.v = tensor(x.k, 257, 576, vkattn.Q8_0), tensor(x.v, 257, 512, vkattn.Float16)
+		l.texels(codesVariant, &limits)
+		c := &cutter{layout: l, end: l.tiles, splits: 1, partKeys: 288, fewest: l.tiles}
+		for at := 0; at < c.tiles; {
+			g, err := c.cut(at, math.Inf(1))
+			if err == nil {
+				err = checkGroup(c, &g)
+			}
+			if err != nil {
+				t.Errorf("heads %d/%d/%d by %d: tile %d: %v", x.q, x.k, x.v, x.pack, at, err)
+				break
+			}
+			at += g.tiles
+		}
+	}
+}
+
+// TestTexelLimits: as many texels are more bytes of one type than of another.
+func TestTexelLimits(t *testing.T) {
+	limits := vk.Limits{MaxStorageBufferRange: 1 << 20, MaxTexelBufferElements: 1 << 14}
+	for _, x := range []struct {
+		variant string
+		k, v    vkattn.Type
+		want    [2]int64
+	}{
+		{codesVariant, vkattn.Q8_0, vkattn.Float16, [2]int64{1 << 16, 1 << 17}}, {codesVariant, vkattn.Float32, vkattn.F8E4M3, [2]int64{1 << 18, 1 << 16}},
+		{texelVariant, vkattn.Float16, vkattn.Float32, [2]int64{1 << 17, 1 << 18}},
+	} {
+		l := newLayout(newGeometry(vkattn.Attention{HeadsQ: 1}, nil, 8, keyTile, 1), &limits)
+		l.k.typ, l.v.typ = x.k, x.v
+		l.texels(x.variant, &limits)
+		if got := [2]int64{l.limitOf(bindK), l.limitOf(bindV)}; got != x.want || l.limitOf(bindQ) != 1<<20 {
+			t.Errorf("%s of %v and %v: %d bytes, want %d", x.variant, x.k, x.v, got, x.want)
+		}
+		// Half of a limit is left for rows elsewhere.
+		for rows, want := range map[int]bool{500: true, 520: false} {
+			args := vkattn.Args{K: vkattn.Tensor{Type: x.k}, V: vkattn.Tensor{Type: x.v}}
+			for i, b := range []*vkattn.Tensor{&args.K, &args.V} {
+				e, bytes := b.Type.Block()
+				b.Shape, b.Stride = [4]int{1, 1, rows, 1}, [4]int{0, 0, int(x.want[i]) / 1024 / bytes * e, 1}
+			}
+			r := &run{be: &Backend{caps: vk.Caps{Limits: limits}}}
+			if got := (&choice{key: kernelKey{Variant: x.variant}}).bindsKeys(r, &call{args: args}); got != want {
+				t.Errorf("%s of %v and %v: %d rows are bound: %v", x.variant, x.k, x.v, rows, got)
+			}
+		}
 	}
 }
 

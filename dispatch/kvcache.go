@@ -40,9 +40,10 @@ type poolLayer struct{ k, v vkattn.Tensor }
 
 // planKey tells the kernels of a cache's steps apart.
 type planKey struct {
-	rows int  // of a sequence, at most
-	tree bool // of drafts
-	part part
+	rows     int  // of a sequence, at most
+	tree     bool // of drafts
+	part     part
+	recorded bool // for sequences that grow
 }
 
 // part is what of the keys a call attends.
@@ -184,10 +185,7 @@ func (c *KVCache) newBanks(page int) error {
 	op := &c.spec.Op
 	c.banks = banks{page: page, pages: c.spec.Pages, bank: c.spec.Pages, heads: max(op.HeadsK, op.HeadsV)}
 	pageBytes := int64(page) * int64(max(c.rowBytes(op.TypeK, op.HeadDim), c.rowBytes(op.TypeV, op.ValueDim)))
-	limits := &c.be.caps.Limits
-	// A window begins up to so much before its first row: see view.window.
-	slack := 34 * int64(max(16, limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment))
-	room := int64(min(limits.MaxStorageBufferRange, 1<<62)) - slack
+	room := int64(min(c.be.caps.Limits.MaxStorageBufferRange, 1<<62)) - c.slack()
 	if page == 0 || pageBytes*int64(c.pages) <= room {
 		return nil
 	}
@@ -226,8 +224,8 @@ func (c *KVCache) plan(key planKey) (*choice, error) {
 		disabled = withoutDot(disabled, c.noDot)
 	}
 	ch, err := p.choose(&c.be.caps, op, c.be.cacheKernel(), disabled)
-	if err == nil && ch.key.texels() && !c.texelsShow(ch.key.Variant) {
-		disabled["texels"] = "a texel buffer does not show all pages of a head"
+	if err == nil && ch.key.texels() && !c.texelsShow(ch.key.Variant, key.recorded) {
+		disabled["texels"] = "a texel buffer does not show all tokens of a head"
 		ch, err = p.choose(&c.be.caps, op, c.be.cacheKernel(), disabled)
 	}
 	if err != nil {
@@ -274,19 +272,29 @@ func (b *Backend) admitDecode(ctx context.Context, op vkattn.Attention) (noDot s
 	return b.unfit()[integerDot], nil
 }
 
-// texelsShow reports whether texel buffers of a build reach over all pages of a head in a bank, of which any may be read. Some drivers
-// have them no larger than 65,536 elements.
-func (c *KVCache) texelsShow(variant string) bool {
+// slack is how much before its first row a window may begin: see view.window.
+func (c *KVCache) slack() int64 {
+	limits := &c.be.caps.Limits
+	return 34 * int64(max(16, limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment))
+}
+
+// texelsShow reports whether texel buffers of a build reach over all pages of a head in a bank, of which any may be read, or without
+// pages over all tokens that a sequence of a recorded step may come to have. Some drivers have them no larger than 65,536 elements.
+func (c *KVCache) texelsShow(variant string, recorded bool) bool {
 	op := &c.spec.Op
+	rows := int64(c.bank * c.page)
+	if c.page == 0 {
+		rows = int64(op.SeqK)
+	}
 	most := int64(c.be.caps.Limits.MaxTexelBufferElements)
 	shown := func(t vkattn.Type, last int) bool {
-		return int64(c.bank*c.page)*int64(c.rowBytes(t, last))+256 <= texelFormat(variant, t).Bytes()*most
+		return rows*int64(c.rowBytes(t, last))+c.slack() <= texelFormat(variant, t).Bytes()*most
 	}
-	return c.page == 0 || shown(op.TypeK, op.HeadDim) && shown(op.TypeV, op.ValueDim)
+	return c.page == 0 && !recorded || shown(op.TypeK, op.HeadDim) && shown(op.TypeV, op.ValueDim)
 }
 
 // planFor is plan for steps whose longest sequence has so many new tokens.
-func (c *KVCache) planFor(rows int, tree bool, of part) (*choice, error) {
+func (c *KVCache) planFor(rows int, tree bool, of part, recorded bool) (*choice, error) {
 	n := 1
 	for n < rows {
 		n *= 2
@@ -294,7 +302,7 @@ func (c *KVCache) planFor(rows int, tree bool, of part) (*choice, error) {
 	if c.spec.SplitKeys > 0 {
 		n = min(n, 128) // the tile of longer ones may be another, and so the bits
 	}
-	return c.plan(planKey{n, tree, of})
+	return c.plan(planKey{n, tree, of, recorded})
 }
 
 // Spec is the cache's, in canonical form.

@@ -64,6 +64,45 @@ func TestKVCacheBanks(t *testing.T) {
 	}
 }
 
+// TestKVCacheOneHead: a device that binds the pages of one head, not of all, gives the bits of one that binds everything, also where
+// heads take turns.
+func TestKVCacheOneHead(t *testing.T) {
+	wide, small := open(t, lowered(nil)), open(t, lowered(narrow))
+	for _, heads := range []vkattn.HeadMap{vkattn.HeadBlock, vkattn.HeadCyclic} {
+		for _, page := range []int{0, 4} {
+			spec := banked(4)
+			spec.Op.HeadsK, spec.Op.HeadMap, spec.Page, spec.Pages = 4, heads, page, 225
+			if page == 0 {
+				spec.Pages = 0
+			}
+			c := newCache(t, small, spec)
+			if n := c.(*dispatch.KVCache).Banks(); n > 1 {
+				t.Errorf("page %d: %d banks", page, n)
+			}
+			if err := sameRows(serveLong(t, c), serveLong(t, newCache(t, wide, spec))); err != nil {
+				t.Errorf("head map %d, page %d: %v", heads, page, err)
+			}
+		}
+	}
+}
+
+// TestKVCacheTexels: keys and values of two types, the pages of a head of which texel buffers just show, or just do not, wherever the
+// buffers may begin.
+func TestKVCacheTexels(t *testing.T) {
+	spec := banked(4)
+	spec.Op.TypeK, spec.Op.TypeV, spec.Pages = vkattn.Q8_0, vkattn.Float16, 119
+	want := serveLong(t, newCache(t, open(t, lowered(nil)), spec))
+	for _, align := range []uint64{16, 256} {
+		b := open(t, lowered(func(c *vk.Caps) {
+			c.Limits.MinTexelBufferOffsetAlignment = max(align, c.Limits.MinTexelBufferOffsetAlignment)
+			c.Limits.MaxTexelBufferElements = 119*4*68/4 + 256 // a head of keys takes 68 bytes a row
+		}))
+		if err := sameRows(serveLong(t, newCache(t, b, spec)), want); err != nil {
+			t.Errorf("texel buffers begin at multiples of %d bytes: %v", align, err)
+		}
+	}
+}
+
 // TestKVCacheTooManyTokens: rows that the device does not bind at once are refused before anything is done.
 func TestKVCacheTooManyTokens(t *testing.T) {
 	spec := banked(4)

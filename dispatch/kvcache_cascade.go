@@ -63,7 +63,7 @@ func (s *kvStep) newCascade(from, to int) (*cascade, error) {
 	k := &cascade{parts: make([]cascadePart, 0, 3), from: from, to: to}
 	page := c.spec.PageTokens()
 	add := func(of part, rows int, tree bool) (*cascadePart, error) {
-		ch, err := c.planFor(rows, tree, of)
+		ch, err := c.planFor(rows, tree, of, false)
 		k.parts = append(k.parts, cascadePart{of, ch, nil, c.newCached()})
 		return &k.parts[len(k.parts)-1], err
 	}

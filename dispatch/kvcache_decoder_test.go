@@ -9,6 +9,7 @@ import (
 
 	"github.com/vkattn/vkattn"
 	"github.com/vkattn/vkattn/dispatch"
+	"github.com/vkattn/vkattn/vk"
 )
 
 // decoding is a cache, its sequences, and the tensors of a step of one token each in device memory, for each layer.
@@ -145,6 +146,30 @@ func TestKVDecoder(t *testing.T) {
 		}
 		if _, err := decoder.Run(t.Context(), two.step(t)); !errors.Is(err, vkattn.ErrClosed) {
 			t.Errorf("after close: %v", err)
+		}
+	}
+}
+
+// TestKVDecoderTexels: a decoder of a cache without pages, a head of which is more than texel buffers show.
+func TestKVDecoderTexels(t *testing.T) {
+	b := open(t, lowered(func(c *vk.Caps) { c.Limits.MaxTexelBufferElements = 4096 })) // 256 of 300 rows
+	spec := banked(4)
+	spec.Page, spec.Pages, spec.SplitKeys = 0, 0, 64
+	one, two := newDecoding(t, b, spec, []int{100, 230, 5}), newDecoding(t, b, spec, []int{100, 230, 5})
+	decoder, err := two.c.(*dispatch.KVCache).NewDecoder(two.args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer decoder.Close()
+	for i := range 30 {
+		if _, err := one.step(t).Run(t.Context(), 0, one.args[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decoder.Run(t.Context(), two.step(t)); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if err := sameRows(two.out(t), one.out(t)); err != nil {
+			t.Fatalf("step %d: %v", i, err)
 		}
 	}
 }

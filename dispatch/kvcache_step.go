@@ -131,7 +131,7 @@ func (s *kvStep) newCall(layer int, args vkattn.CacheArgs) (*call, error) {
 		}
 	}
 	if err == nil {
-		d.choice, err = s.cache.planFor(s.Longest, s.Tree, wholePart)
+		d.choice, err = s.cache.planFor(s.Longest, s.Tree, wholePart, s.recorded)
 	}
 	if err != nil {
 		return nil, err

@@ -47,11 +47,11 @@ func (ch *choice) listsOf(r *run, c *call) (*listed, error) {
 // bindsKeys reports whether keys and values of a head fit into a binding, wherever rows gather them from.
 func (ch *choice) bindsKeys(r *run, c *call) bool {
 	limits := &r.be.caps.Limits
-	limit := float64(limits.MaxStorageBufferRange)
-	if ch.key.texels() {
-		limit = min(limit, 16*float64(limits.MaxTexelBufferElements))
-	}
 	for _, t := range []vkattn.Tensor{c.args.K, c.args.V} {
+		limit := float64(limits.MaxStorageBufferRange)
+		if ch.key.texels() {
+			limit = min(limit, float64(texelFormat(ch.key.Variant, t.Type).Bytes())*float64(limits.MaxTexelBufferElements))
+		}
 		row := t.Stride[2]
 		if isHost(t) {
 			row = ceilDiv(t.Shape[3], 4) * 4

@@ -24,6 +24,7 @@ var wide = []namedCall{
 	{name: "many heads", op: vkattn.Attention{Batch: 3, HeadsQ: 16, HeadsK: 4, SeqQ: 100, SeqK: 40, HeadDim: 64, With: vkattn.WithLSE}},
 	{name: "many heads, bshd", op: vkattn.Attention{Batch: 3, HeadsQ: 16, HeadsK: 4, SeqQ: 100, SeqK: 40, HeadDim: 64, Causal: true, With: vkattn.WithLSE}, layout: "bshd"},
 	{name: "cyclic heads, long keys, bshd", op: vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 4, HeadsV: 2, HeadMap: vkattn.HeadCyclic, SeqQ: 6, SeqK: 2500, HeadDim: 64}, layout: "bshd", splits: 1},
+	{name: "cyclic heads, each more than a window", op: vkattn.Attention{Batch: 1, HeadsQ: 4, HeadsK: 2, HeadMap: vkattn.HeadCyclic, SeqQ: 5, SeqK: 5000, HeadDim: 64, With: vkattn.WithLSE}},
 	{name: "packed", op: vkattn.Attention{Batch: 4, HeadsQ: 16, HeadsK: 8, SeqQ: 200, SeqK: 400, Packed: true, TotalQ: 329, TotalK: 700, HeadDim: 64, Causal: true, With: vkattn.WithLSE},
 		lens: [][2]int{{200, 250}, {0, 10}, {9, 400}, {120, 40}}},
 	{name: "bias", op: vkattn.Attention{Batch: 1, HeadsQ: 3, SeqQ: 70, SeqK: 1500, HeadDim: 64, With: vkattn.WithBias | vkattn.WithLSE}},
