@@ -84,7 +84,7 @@ func (b *Backend) Ladders(ctx context.Context, before func(Step) bool) ([]Ladder
 	var all []Ladder
 	for _, w := range ladderOps {
 		l := Ladder{Name: w.name, Op: w.op.String()}
-		decisions, refused, err := b.planner.walk(&b.caps, w.op, w.kernel, b.disabled)
+		decisions, refused, err := b.walkProbed(ctx, w.op, w.kernel)
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +100,24 @@ func (b *Backend) Ladders(ctx context.Context, before func(Step) bool) ([]Ladder
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// walkProbed is planner.walk with all layouts of matrices known that its decisions need.
+func (b *Backend) walkProbed(ctx context.Context, op vkattn.Op, kernel string) (decisions []decision, refused [][]Step, err error) {
+	for again := true; again; {
+		if decisions, refused, err = b.planner.walk(&b.caps, op, kernel, b.disabled); err != nil {
+			return nil, nil, err
+		}
+		again = false
+		for _, d := range decisions {
+			known, err := b.probed(ctx, d)
+			if err != nil {
+				return nil, nil, err
+			}
+			again = again || !known
+		}
+	}
+	return decisions, refused, nil
 }
 
 const walkedBy = "seen"
@@ -156,7 +174,7 @@ func rungOf(d decision) (variant, path, name string) {
 func (b *Backend) testStep(ctx context.Context, d decision, before func(Step) bool) (Step, error) {
 	variant, path, name := rungOf(d)
 	s := Step{Kernel: d.summary().kernel, Rung: name, Path: path, State: StepPassed, File: b.cacheFile("selftest", path, variant)}
-	if c, ok := d.(*choice); ok && variant != dotVariant && (c.op.TypeQ != vkattn.Float32 || c.op.TypeK != vkattn.Float32 || c.op.TypeV != vkattn.Float32 || c.op.TypeOut != vkattn.Float32) {
+	if c, ok := d.(*choice); ok && c.matrix == nil && variant != dotVariant && (c.op.TypeQ != vkattn.Float32 || c.op.TypeK != vkattn.Float32 || c.op.TypeV != vkattn.Float32 || c.op.TypeOut != vkattn.Float32) {
 		s.Reason = "tested in float32" // which admits the rung
 	}
 	var v verdict
