@@ -40,7 +40,7 @@ var slow = namedCall{op: vkattn.Attention{Batch: 1, HeadsQ: 4, SeqQ: 300, SeqK: 
 // the backend goes on as before.
 func TestCancel(t *testing.T) {
 	s := &submits{}
-	b := open(t, dispatch.Config{CacheDir: "off", SkipSelfTest: true, Budget: 2 * time.Millisecond, VK: vk.DeviceConfig{Inject: s.inject}})
+	b := open(t, dispatch.Config{CacheDir: "off", SkipSelfTest: true, Budget: time.Millisecond, VK: vk.DeviceConfig{Inject: s.inject}})
 	onlySlow(t, b)
 	p, err := b.Plan(t.Context(), slow.op)
 	if err != nil {
