@@ -19,8 +19,10 @@ import (
 func newDevices(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "devices",
-		Short:   "List what there is to run on, and what each device can do",
+		Use:   "devices",
+		Short: "List what there is to run on, and what each device can do",
+		Long: `List what there is to run on, and what each device can do. TYPES are those that a device does arithmetic in: tensors may be of
+every type on all of them. MATRIX says whether Vulkan shows matrix units of it.`,
 		Aliases: []string{"list-devices"},
 		Example: `  vkattn devices
   vkattn devices --json > here.json     # 'vkattn plan --caps here.json' reads it, on any machine`,

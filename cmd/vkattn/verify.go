@@ -21,6 +21,7 @@ type verifyFlags struct {
 	golden   string
 	filter   string
 	sample   bool
+	product  bool
 	failFast bool
 	json     bool
 	seed     uint64
@@ -40,6 +41,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
 		Example: `  vkattn verify
   vkattn verify --device llvmpipe --sample
   vkattn verify --filter 'window|sink' --device cpu
+  vkattn verify --product --device cpu
   vkattn verify --golden testdata/golden --device cpu --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), &v) },
@@ -50,6 +52,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
 		f.StringVar(&v.golden, "golden", "", "run the cases of the golden set in `DIR` instead of the suite")
 		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")
 		f.BoolVar(&v.sample, "sample", false, "only the sample that covers pairs of options")
+		f.BoolVar(&v.product, "product", false, "instead of the suite every set of types in every head size of models, group of heads and kind of mask")
 		f.Uint64Var(&v.seed, "seed", 0, "`N` of the suite's data")
 		f.BoolVar(&v.failFast, "fail-fast", false, "stop after the first failure")
 		f.BoolVar(&v.json, "json", false, "print JSON")
@@ -198,6 +201,12 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 				cases = append(cases, run)
 			}
 		}
+		if v.product {
+			for n, c := range attntest.TypeProduct() {
+				add(c.Name, n%97 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyTypeCase(ctx, b, c, o) })
+			}
+			return v.loaded(cases)
+		}
 		for _, c := range attntest.Cases() {
 			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyCase(ctx, b, c, o) })
 		}
@@ -213,18 +222,23 @@ func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) load
 		for n, c := range append(attntest.SparseCases(), attntest.SparseTypeCases()...) {
 			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifySparseCase(ctx, b, c, o) })
 		}
-		if len(cases) == 0 {
-			return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)
-		}
-		return len(cases), func(i int) caseResult {
-			r := cases[i](attntest.Options{Seed: v.seed})
-			reason := r.Reason
-			if r.Status == attntest.Failed && r.Where != "" {
-				reason += " at " + r.Where
-			}
-			return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason, r.Kernel}
-		}, nil
+		return v.loaded(cases)
 	}
+}
+
+// loaded is what a loader returns of cases.
+func (v *verifyFlags) loaded(cases []func(attntest.Options) attntest.Result) (int, func(int) caseResult, error) {
+	if len(cases) == 0 {
+		return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)
+	}
+	return len(cases), func(i int) caseResult {
+		r := cases[i](attntest.Options{Seed: v.seed})
+		reason := r.Reason
+		if r.Status == attntest.Failed && r.Where != "" {
+			reason += " at " + r.Where
+		}
+		return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason, r.Kernel}
+	}, nil
 }
 
 // unsupportedText is the reason in an error that means "not here", and whether it is one.

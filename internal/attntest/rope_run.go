@@ -204,7 +204,9 @@ func (p *RopeProblem) ask(ctx context.Context, plan vkattn.Plan, r *Result) erro
 	}
 	var v verdict
 	p.compare(&v, want)
-	r.Worst, r.Where = v.worst, v.where
+	if v.where != "" { // there was something to compare
+		r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
+	}
 	if !v.ok() {
 		return errors.New("differs from the oracle")
 	}

@@ -177,7 +177,9 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 	}
 	var v verdict
 	unsure, rows := p.compare(&v, &want, strings.Contains(r.Kernel, "matrix"))
-	r.Worst, r.Where = v.worst, v.where
+	if v.where != "" { // there was something to compare
+		r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
+	}
 	if !v.ok() {
 		r.Worst = min(r.Worst, math.MaxFloat64)
 		return fail(errors.New("differs from the oracle"))

@@ -61,18 +61,17 @@ var (
 	gridShared = []int{1, 4, 7, 8}
 )
 
-// gridKinds is the number of kinds, from the first, that are not about edges.
-const gridKinds = 8
+// typeKind is one kind of call.
+type typeKind struct {
+	name string
+	mods []mod
+}
 
-// TypeCases is the whole table, the same in every run: every set of types with one call of each kind, so that each kind
-// of call meets every set in some head size.
-func TypeCases() []TypeCase {
-	wide := layout{order: "bsh", pad: [3]int{32, 64, 32}, offset: 32}
-	odd := layout{order: "bsh", pad: [3]int{3, 5, 1}, offset: 7}
-	kinds := []struct {
-		name string
-		mods []mod
-	}{
+// wideRows is a layout of rows at whole blocks of keys, with room between them.
+func wideRows() layout { return layout{order: "bsh", pad: [3]int{32, 64, 32}, offset: 32} }
+
+func typeKinds() []typeKind {
+	return []typeKind{
 		{"prefill", []mod{size(2, 65, 130), heads(4, 2, 2), causal}},
 		{"decode", []mod{size(2, 1, 300), heads(8, 2, 2), keyLengths(300, 77)}},
 		{"rows-3", []mod{size(1, 3, 257), heads(6, 3, 1), cyclic}},
@@ -83,10 +82,20 @@ func TypeCases() []TypeCase {
 		{"mask", []mod{size(2, 31, 97), heads(2, 1, 2), boolMask("h", "rows", 0, 0)}},
 		{"empty-rows", []mod{size(1, 90, 50), heads(2, 2, 2), causal}},
 		{"blocks", []mod{size(1, 96, 128), heads(2, 2, 2), blocks(32, 32, false, true, 0.6)}},
-		{"strided", []mod{size(2, 20, 70), heads(4, 2, 2), place(wide, "Q K V Out")}},
+		{"strided", []mod{size(2, 20, 70), heads(4, 2, 2), place(wideRows(), "Q K V Out")}},
 		{"nan", []mod{size(1, 12, 60), heads(2, 2, 2), causal, liveNaN("v")}},
 		{"no-rows", []mod{size(1, 0, 40)}}, {"no-keys", []mod{size(1, 4, 0)}},
 	}
+}
+
+// gridKinds is the number of kinds, from the first, that are not about edges.
+const gridKinds = 8
+
+// TypeCases is the whole table, the same in every run: every set of types with one call of each kind, so that each kind
+// of call meets every set in some head size.
+func TypeCases() []TypeCase {
+	kinds := typeKinds()
+	odd := layout{order: "bsh", pad: [3]int{3, 5, 1}, offset: 7}
 	dims := [][2]int{{64, 64}, {128, 128}, {96, 32}, {32, 160}, {192, 128}, {576, 512}}
 	oddDims := [][2]int{{64, 64}, {80, 80}, {37, 21}, {128, 128}, {1, 3}, {96, 64}}
 	var all []TypeCase
@@ -121,27 +130,40 @@ func TypeCases() []TypeCase {
 	for n := range all {
 		all[n].Sample = n%5 == 0
 	}
-	// Every set in every head size of models and every number of heads that share their keys; the kinds, but those of edges,
-	// take turns, so that each meets every size and number.
-	for n, types := range typeSets {
-		for i, d := range gridDims {
-			if types.blocks() && (d[0]%32 != 0 || d[1]%32 != 0) {
-				continue
-			}
-			for j, shared := range gridShared {
-				kind := kinds[(n+i+3*j)%gridKinds]
-				s := newSpec(append(slices.Clone(kind.mods), heads(2*shared, 2, 2))...)
-				s.op.HeadDim, s.op.ValueDim = d[0], d[1]
-				all = append(all, makeTypeCase("types/"+types.String()+"/grid-"+kind.name, s, types, noFactors))
-			}
-		}
-	}
+	all = append(all, gridCases(false)...)
 	// Each kind in one small head size, for kernels that take long to compile on a software driver.
 	for _, types := range typeSets[:2] {
 		for _, kind := range kinds {
 			s := newSpec(kind.mods...)
 			s.op.HeadDim, s.op.ValueDim = 24, 16
 			all = append(all, makeTypeCase("types/"+types.String()+"/"+kind.name, s, types, noFactors))
+		}
+	}
+	return all
+}
+
+// TypeProduct is every set of types in every head size of models, every number of heads that share their keys, and every kind but those
+// of edges: thousands of cases.
+func TypeProduct() []TypeCase { return gridCases(true) }
+
+// gridCases are those of TypeProduct, or with the kinds in turns, so that each meets every size and number.
+func gridCases(product bool) (all []TypeCase) {
+	kinds := typeKinds()[:gridKinds]
+	for n, types := range typeSets {
+		for i, d := range gridDims {
+			if types.blocks() && (d[0]%32 != 0 || d[1]%32 != 0) {
+				continue
+			}
+			for j, shared := range gridShared {
+				for k, kind := range kinds {
+					if !product && k != (n+i+3*j)%gridKinds {
+						continue
+					}
+					s := newSpec(append(slices.Clone(kind.mods), heads(2*shared, 2, 2))...)
+					s.op.HeadDim, s.op.ValueDim = d[0], d[1]
+					all = append(all, makeTypeCase("types/"+types.String()+"/grid-"+kind.name, s, types, noFactors))
+				}
+			}
 		}
 	}
 	return all
