@@ -32,6 +32,19 @@ func TestValidationRaces(t *testing.T) {
 		{"flash/plain", dispatch.Config{Disable: []string{"subgroup"}}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
 		{"flash/parts", dispatch.Config{Splits: 3, Budget: time.Millisecond}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
 		{"flash/dot", dispatch.Config{Kernel: "flash_dot"}, func(t *testing.T, b *dispatch.Backend) { attntest.RunDecode(t, b, few) }},
+		{"flash/few", dispatch.Config{Splits: 3}, func(t *testing.T, b *dispatch.Backend) {
+			b.TakeTeams(4, 2, 4)
+			attntest.Run(t, b, few)
+		}},
+		{"flash/range", dispatch.Config{Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
+		}},
+		{"flash/range parts", dispatch.Config{Splits: 3, Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
+		}},
+		{"flash/matrix", dispatch.Config{Disable: []string{"subgroup", "plain", "matrix2", "range"}}, func(t *testing.T, b *dispatch.Backend) {
+			attntest.RunTypes(t, b, attntest.Options{Filter: matrixFew})
+		}},
 		{"standard", dispatch.Config{Kernel: "standard"}, func(t *testing.T, b *dispatch.Backend) { attntest.Run(t, b, few) }},
 		{"select", dispatch.Config{}, func(t *testing.T, b *dispatch.Backend) { attntest.RunSparse(t, b, sparse) }},
 		{"linear/subgroup", dispatch.Config{}, linearSample},

@@ -429,9 +429,9 @@ void resume(int row, uint slot) {
             [[dont_unroll]] for (uint c = lane(); c < M * N; c += SUBGROUP) {
                 scratch[at + c] = state_floats[state_row(slot + r * M + c / N) + STATE_HEAD + n * N + c % N];
             }
-            subgroupBarrier();
+            barrier();
             coopMatLoad(outputs[r * VALUE_MATS + n], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
-            subgroupBarrier();
+            barrier();
         }
     }
 }
@@ -450,13 +450,13 @@ void suspend(int row, uint slot) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
             coopMatStore(outputs[r * VALUE_MATS + n], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
-            subgroupBarrier();
+            barrier();
             [[dont_unroll]] for (uint c = lane(); c < M * N; c += SUBGROUP) {
                 if (computes(row + int(r * M + c / N))) {
                     state_floats[state_row(slot + r * M + c / N) + STATE_HEAD + n * N + c % N] = scratch[at + c];
                 }
             }
-            subgroupBarrier();
+            barrier();
         }
     }
 }
@@ -495,12 +495,12 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
             }
         }
     }
-    subgroupBarrier();
+    barrier();
     uint at = gl_SubgroupID * M * N;
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
             coopMatStore(outputs[r * VALUE_MATS + n], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
-            subgroupBarrier();
+            barrier();
             [[dont_unroll]] for (uint c = lane(); c < M * N / 8u; c += SUBGROUP) {
                 uint i = r * M + c / (N / 8u);
                 if (computes(row + int(i))) {
@@ -521,7 +521,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
                     }
                 }
             }
-            subgroupBarrier();
+            barrier();
         }
     }
 }

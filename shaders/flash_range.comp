@@ -395,12 +395,12 @@ void finish() {
             row_sums[subgroup_row() + own_row(o)] = sum;
         }
     }
-    subgroupBarrier();
+    barrier();
     [[dont_unroll]] for (uint r = lane(); r < ROWS; r += SUBGROUP) {
         uint at = subgroup_row() + r;
         row_sums[at] = conclude(tile, row + int(r), slot + r, row_tops[at], row_sums[at]);
     }
-    subgroupBarrier();
+    barrier();
     float by[OWN];
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
         by[o] = row_sums[subgroup_row() + own_row(o)];
@@ -415,9 +415,10 @@ void finish() {
         return;
     }
     [[dont_unroll]] for (uint turn = 0u; turn < SUBGROUPS; turn += FITTING) {
+        bool now = gl_SubgroupID >= turn && gl_SubgroupID < turn + FITTING;
+        uint at = (gl_SubgroupID - turn) * PASSING;
         barrier();
-        if (gl_SubgroupID >= turn && gl_SubgroupID < turn + FITTING) {
-            uint at = (gl_SubgroupID - turn) * PASSING;
+        if (now) {
             [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
                 [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
                     ACCUMULATOR rows = outputs[r * VALUE_MATS + n];
@@ -426,7 +427,9 @@ void finish() {
                     coopMatStore(results, area, at + r * M * VALUE_ROW + n * (N / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
                 }
             }
-            subgroupBarrier();
+        }
+        barrier();
+        if (now) {
             [[dont_unroll]] for (uint c = lane(); c < ROWS * VALUE8; c += SUBGROUP) {
                 int i = row + int(c / VALUE8);
                 uint d = c % VALUE8 * 8u;
