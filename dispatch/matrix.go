@@ -65,14 +65,14 @@ func matrixOperand(op vkattn.Attention) (t vkattn.Type, why string) {
 // concern the problem or the device goes to notFor: not to take it is no fallback.
 func (p *planner) chooseMatrix(caps *vk.Caps, c *choice, disabled map[string]string) bool {
 	operand, why := matrixOperand(c.op)
-	if _, off := disabled[rungMatrix]; why == "" && !off {
+	if _, off := disabled[rungMatrix]; why == "" && !off && rangeRefuses(c.op) == "" {
 		// Where it serves, flash_range.comp is the best of all.
 		f, reason := p.fitMatrix(caps, c.op, operand, disabled)
 		if reason == "" && f.key.(matrixKey).Range {
 			c.path, c.matrix, c.pack, c.shared = rungMatrix, f.key, f.pack, f.shared
 			return true
 		}
-		if off, is := disabled[rangeRung]; is && reason == "" && rangeRefuses(c.op) == "" {
+		if off, is := disabled[rangeRung]; is && reason == "" {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: "flash_range", Reason: off})
 		}
 	}
