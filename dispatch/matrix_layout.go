@@ -15,6 +15,10 @@ type matrixLayout struct {
 	Registers bool `json:"registers"`
 	// Direct: a left operand has it, too, place by place.
 	Direct bool `json:"direct"`
+	// The same of a right operand, where Right says that it is known.
+	RightLanes  uint32 `json:"right_lanes"`
+	RightPlaces uint32 `json:"right_places"`
+	Right       bool   `json:"right"`
 	// KeepsNaN: exp2 of a NaN is a NaN.
 	KeepsNaN bool `json:"keeps_nan"`
 }
@@ -43,12 +47,30 @@ func place(code uint32, x, n int) int {
 }
 
 // probedLayout is the layout behind what a probe found: for each invocation, the numbers (row*n + column) of the elements
-// that it holds of an accumulator and of a left operand, both m x n. It is a layout of our own where the driver's is not of this kind.
-func probedLayout(m, n int, accumulator, operand [][]int) matrixLayout {
-	l := matrixLayout{Lanes: noBits, Places: noBits}
-	lanes := len(accumulator)
+// that it holds of an accumulator and of a left operand, both m x n, and of a right operand, n x n. It is a layout of our own where the
+// driver's is not of this kind.
+func probedLayout(m, n int, accumulator, left, right [][]int) matrixLayout {
+	l := matrixLayout{}
+	if l.Lanes, l.Places, l.Registers = codes(m, n, accumulator); !l.Registers {
+		return ownLayout(m, n, len(accumulator))
+	}
+	l.Direct = true
+	for i, held := range accumulator {
+		l.Direct = l.Direct && slices.Equal(held, left[i])
+	}
+	l.RightLanes, l.RightPlaces, l.Right = codes(n, n, right)
+	return l
+}
+
+// codes are what the bits of an invocation's number and of a place add to the row and the column of an m x n matrix, of which
+// invocations hold these elements; or it is not of this kind.
+func codes(m, n int, matrix [][]int) (inLanes, inPlaces uint32, ok bool) {
+	inLanes, inPlaces = noBits, noBits
+	lanes := len(matrix)
+	if lanes == 0 {
+		return 0, 0, false
+	}
 	places := m * n / lanes
-	own := ownLayout(m, n, lanes)
 	code := func(at int) (uint32, bool) {
 		row, column := at/n, at%n
 		switch {
@@ -59,35 +81,33 @@ func probedLayout(m, n int, accumulator, operand [][]int) matrixLayout {
 		}
 		return 0, false
 	}
-	for _, held := range accumulator {
+	for _, held := range matrix {
 		if len(held) != places {
-			return own
+			return 0, 0, false
 		}
 	}
 	for b := 0; 1<<b < lanes; b++ {
-		c, ok := code(accumulator[1<<b][0])
+		c, ok := code(matrix[1<<b][0])
 		if !ok {
-			return own
+			return 0, 0, false
 		}
-		setBit(&l.Lanes, b, c)
+		setBit(&inLanes, b, c)
 	}
 	for b := 0; 1<<b < places; b++ {
-		c, ok := code(accumulator[0][1<<b])
+		c, ok := code(matrix[0][1<<b])
 		if !ok {
-			return own
+			return 0, 0, false
 		}
-		setBit(&l.Places, b, c)
+		setBit(&inPlaces, b, c)
 	}
-	l.Registers, l.Direct = true, true
-	for i, held := range accumulator {
+	for i, held := range matrix {
 		for p, at := range held {
-			if at != place(l.Lanes, i, n)+place(l.Places, p, n) {
-				return own
+			if at != place(inLanes, i, n)+place(inPlaces, p, n) {
+				return 0, 0, false
 			}
 		}
-		l.Direct = l.Direct && slices.Equal(held, operand[i])
 	}
-	return l
+	return inLanes, inPlaces, true
 }
 
 // ownLayout has pairs of columns in an invocation, then four invocations along a row, then rows.

@@ -16,6 +16,7 @@ func held(lanes, places int, n int, at func(lane, place int) (row, column int)) 
 
 func TestProbedLayout(t *testing.T) {
 	nvidia := held(32, 8, 16, func(i, p int) (int, int) { return i/4 + p&2*4, i%4*2 + p&1 + p&4*2 })
+	nvidiaRight := held(32, 8, 16, func(i, p int) (int, int) { return i%4*2 + p&1 + p&2*4, i/4 + p&4*2 })
 	amd := held(32, 8, 16, func(i, p int) (int, int) { return 2*p + i/16, i % 16 })
 	amdOperand := held(32, 16, 16, func(i, p int) (int, int) { return i % 16, p })
 	llvmpipe := held(8, 8, 8, func(i, p int) (int, int) { return p, i })
@@ -24,20 +25,31 @@ func TestProbedLayout(t *testing.T) {
 		name              string
 		m, n              int
 		held, operand     [][]int
+		right             [][]int
 		registers, direct bool
 	}{
-		{"pairs, as NVIDIA's", 16, 16, nvidia, nvidia, true, true},
-		{"other operand", 16, 16, amd, amdOperand, true, false},
-		{"columns", 8, 8, llvmpipe, llvmpipe, true, true},
-		{"swizzled", 16, 16, swizzled, swizzled, false, false},
-		{"each element twice", 16, 16, amdOperand, amdOperand, false, false},
+		{"pairs, as NVIDIA's", 16, 16, nvidia, nvidia, nvidiaRight, true, true},
+		{"other operand", 16, 16, amd, amdOperand, nil, true, false},
+		{"columns", 8, 8, llvmpipe, llvmpipe, llvmpipe, true, true},
+		{"swizzled", 16, 16, swizzled, swizzled, nvidiaRight, false, false},
+		{"each element twice", 16, 16, amdOperand, amdOperand, nil, false, false},
 	} {
-		l := probedLayout(c.m, c.n, c.held, c.operand)
+		l := probedLayout(c.m, c.n, c.held, c.operand, c.right)
 		if l.Registers != c.registers || l.Direct != c.direct {
 			t.Errorf("%s: %+v", c.name, l)
 		}
 		if !c.registers {
 			continue
+		}
+		if l.Right != (c.right != nil) {
+			t.Errorf("%s: %+v", c.name, l)
+		}
+		for i, places := range c.right {
+			for p, want := range places {
+				if got := place(l.RightLanes, i, c.n) + place(l.RightPlaces, p, c.n); got != want {
+					t.Fatalf("%s: invocation %d holds %d of a right operand at %d, the layout says %d", c.name, i, want, p, got)
+				}
+			}
 		}
 		for i, places := range c.held {
 			for p, want := range places {
@@ -68,7 +80,7 @@ func TestOwnLayout(t *testing.T) {
 			at := place(l.Lanes, i, n) + place(l.Places, p, n)
 			return at / n, at % n
 		})
-		if got := probedLayout(m, n, all, all); got.Lanes != l.Lanes || got.Places != l.Places || !got.Registers {
+		if got := probedLayout(m, n, all, all, nil); got.Lanes != l.Lanes || got.Places != l.Places || !got.Registers {
 			t.Errorf("%dx%d over %d: %+v, probed %+v", m, n, lanes, l, got)
 		}
 	}

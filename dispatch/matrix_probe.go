@@ -92,7 +92,7 @@ func (r *run) probe(key probeKey) (l matrixLayout, err error) {
 		return l, err
 	}
 	lanes := int(key.Lanes)
-	size := int64(4 * (probedHead + 2*probedMost*lanes))
+	size := int64(4 * (probedHead + 3*probedMost*lanes))
 	out, err := r.hold(size, vk.HeapDevice, "probe")
 	if err != nil {
 		return l, err
@@ -126,7 +126,7 @@ func (r *run) probe(key probeKey) (l matrixLayout, err error) {
 		return l, err
 	}
 	word := func(i int) int { return int(binary.NativeEndian.Uint32(home.Bytes()[4*i:])) }
-	var held [2][][]int
+	var held [3][][]int
 	for matrix := range held {
 		n := word(matrix)
 		if n < 1 || n > probedMost {
@@ -140,7 +140,7 @@ func (r *run) probe(key probeKey) (l matrixLayout, err error) {
 			held[matrix] = append(held[matrix], row)
 		}
 	}
-	l = probedLayout(int(key.M), int(key.N), held[0], held[1])
-	l.KeepsNaN = math.IsNaN(float64(math.Float32frombits(uint32(word(2)))))
+	l = probedLayout(int(key.M), int(key.N), held[0], held[1], held[2])
+	l.KeepsNaN = math.IsNaN(float64(math.Float32frombits(uint32(word(3)))))
 	return l, nil
 }

@@ -13,10 +13,10 @@
 
 // Where the elements of cooperative matrices lie: Vulkan leaves it to the driver, and it is the same for all
 // matrices of a type. One subgroup loads matrices whose elements are their own numbers, row * columns + column, and
-// writes what each invocation holds: probed[0] elements of an accumulator (M x N) and probed[1] of an operand A (M x K)
-// per invocation; probed[2] is exp2 of a NaN (of slice.phase); from 4 on a table of invocations x 64, accumulator then operand.
+// writes what each invocation holds: probed[0] elements of an accumulator (M x N), probed[1] of an operand A (M x K) and probed[2]
+// of an operand B (K x N) per invocation; probed[3] is exp2 of a NaN (of slice.phase); from 4 on a table of invocations x 64, accumulator, A, B.
 //
-// Shared memory: the two matrices.
+// Shared memory: the matrices, both operands in one place.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint M = 8;
@@ -29,7 +29,7 @@ layout(std430, set = 0, binding = 4) buffer Probed { uint probed[]; };
 const uint MOST = 64u;  // elements that are written
 
 shared float numbers[M * N];
-shared ELEMENT elements[M * N];
+shared ELEMENT elements[(M > N ? M : N) * N];
 
 void main() {
     if (slice.tile_count == 0u) {
@@ -37,13 +37,17 @@ void main() {
     }
     for (uint i = gl_LocalInvocationID.x; i < M * N; i += gl_WorkGroupSize.x) {
         numbers[i] = float(i);
+    }
+    for (uint i = gl_LocalInvocationID.x; i < (M > N ? M : N) * N; i += gl_WorkGroupSize.x) {
         elements[i] = ELEMENT(float(i));
     }
     barrier();
     coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> c;
     coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA> a;
+    coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB> b;
     coopMatLoad(c, numbers, 0u, N, gl_CooperativeMatrixLayoutRowMajor);
     coopMatLoad(a, elements, 0u, N, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatLoad(b, elements, 0u, N, gl_CooperativeMatrixLayoutRowMajor);
     uint at = 4u + gl_LocalInvocationID.x * MOST;
     for (uint i = 0u; i < min(uint(c.length()), MOST); i++) {
         probed[at + i] = uint(c[i]);
@@ -52,9 +56,14 @@ void main() {
     for (uint i = 0u; i < min(uint(a.length()), MOST); i++) {
         probed[at + i] = uint(float(a[i]));
     }
+    at += gl_WorkGroupSize.x * MOST;
+    for (uint i = 0u; i < min(uint(b.length()), MOST); i++) {
+        probed[at + i] = uint(float(b[i]));
+    }
     if (gl_LocalInvocationID.x == 0u) {
         probed[0] = uint(c.length());
         probed[1] = uint(a.length());
-        probed[2] = floatBitsToUint(exp2(uintBitsToFloat(slice.phase)));
+        probed[2] = uint(b.length());
+        probed[3] = floatBitsToUint(exp2(uintBitsToFloat(slice.phase)));
     }
 }
