@@ -25,6 +25,7 @@ type verifyFlags struct {
 	failFast bool
 	json     bool
 	seed     uint64
+	shard    string
 }
 
 func newVerify(a *app) *cobra.Command {
@@ -42,6 +43,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
   vkattn verify --device llvmpipe --sample
   vkattn verify --filter 'window|sink' --device cpu
   vkattn verify --product --device cpu
+  vkattn verify --product --shard 1/16 --json
   vkattn verify --golden testdata/golden --device cpu --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), &v) },
@@ -53,6 +55,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
 		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")
 		f.BoolVar(&v.sample, "sample", false, "only the sample that covers pairs of options")
 		f.BoolVar(&v.product, "product", false, "instead of the suite every set of types in every head size of models, group of heads and kind of mask")
+		f.StringVar(&v.shard, "shard", "", "the `I/N`-th part of the cases, so that N processes share them, each with drivers' compilers of its own")
 		f.Uint64Var(&v.seed, "seed", 0, "`N` of the suite's data")
 		f.BoolVar(&v.failFast, "fail-fast", false, "stop after the first failure")
 		f.BoolVar(&v.json, "json", false, "print JSON")
@@ -110,6 +113,12 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 	if err != nil {
 		return usagef("--filter: %w", err)
 	}
+	share, shares := 1, 1
+	if v.shard != "" {
+		if _, err := fmt.Sscanf(v.shard+"\n", "%d/%d\n", &share, &shares); err != nil || share < 1 || share > shares {
+			return usagef("--shard %s: want I/N, 1/N being the first of N parts", v.shard)
+		}
+	}
 	names, err := a.targets(ctx, v.device)
 	if err != nil {
 		return err
@@ -137,8 +146,9 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 	}
 	bar := a.progress()
 	t := tally{Cases: []caseResult{}}
-	for i := range total {
-		bar.show("%d of %d", i, total)
+	first, end := total*(share-1)/shares, total*share/shares
+	for i := first; i < end; i++ {
+		bar.show("%d of %d", i-first, end-first)
 		r := run(i)
 		if ctx.Err() != nil { // what there is, below
 			break
