@@ -43,19 +43,38 @@ func (b *Backend) decide(ctx context.Context, op vkattn.Op) (decision, error) {
 		if err != nil {
 			return nil, err
 		}
-		if known, err := b.probed(ctx, d); err != nil {
-			return nil, err
-		} else if !known {
-			continue
-		}
-		a, late := admittedLate(d)
-		if !late || b.config.SkipSelfTest {
-			return d, nil
-		}
-		if passed, err := b.admit(ctx, a); passed || err != nil {
+		if ready, err := b.ready(ctx, d); ready || err != nil {
 			return d, err
 		}
 	}
+}
+
+// ready reports whether all that a decision needs is known and tested; if not, it is to be made again.
+func (b *Backend) ready(ctx context.Context, d decision) (bool, error) {
+	for _, part := range partsOf(d) {
+		if known, err := b.probed(ctx, part); !known || err != nil {
+			return false, err
+		}
+	}
+	for _, part := range partsOf(d) {
+		if a, late := admittedLate(part); late && !b.config.SkipSelfTest {
+			if passed, err := b.admit(ctx, a); !passed || err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// partsOf are the decisions that one is made up of, or it alone.
+func partsOf(d decision) []decision {
+	switch d := d.(type) {
+	case *mobaChoice:
+		return []decision{d.inner}
+	case *nsaChoice:
+		return []decision{d.compressed, d.selected, d.window}
+	}
+	return []decision{d}
 }
 
 // unfit are the rungs that may not serve.

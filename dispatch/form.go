@@ -20,6 +20,9 @@ func (ch *choice) formOf(r *run, c *call) *form {
 	if f != nil && ch.standard {
 		f, why = nil, "the mask's blocks are visited, not its form: the unfused baseline"
 	}
+	if f != nil && ch.matrix != nil {
+		f, why = nil, "the mask's blocks are visited, not its form: matrix units do that"
+	}
 	if f != nil && f.Page > 0 && !ch.bindsKeys(r, c) {
 		f, why = nil, "the mask's blocks are visited, not its form: the device does not bind all keys at once"
 	}
@@ -38,6 +41,9 @@ func (ch *choice) formOf(r *run, c *call) *form {
 		}
 		ch.form = &form{f, part(f.Far), part(f.Near)}
 		ch.form.far.key.Paged = paged(f.Page)
+		if f.Joined { // what is left for the near part
+			ch.form.far.op.TypeOut, ch.form.far.key.Types.Out = vkattn.Float32, vkattn.Float32
+		}
 	}
 	return ch.form
 }

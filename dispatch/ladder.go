@@ -110,11 +110,13 @@ func (b *Backend) walkProbed(ctx context.Context, op vkattn.Op, kernel string) (
 		}
 		again = false
 		for _, d := range decisions {
-			known, err := b.probed(ctx, d)
-			if err != nil {
-				return nil, nil, err
+			for _, part := range partsOf(d) {
+				known, err := b.probed(ctx, part)
+				if err != nil {
+					return nil, nil, err
+				}
+				again = again || !known
 			}
-			again = again || !known
 		}
 	}
 	return decisions, refused, nil

@@ -34,7 +34,7 @@ func (ch *choice) listsOf(r *run, c *call) (*listed, error) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.listed == nil || ch.listed.op != l.Op {
-		one, err := r.be.planner.choose(&r.be.caps, l.Op, "", withoutDot(r.be.disabled, "not for lists"))
+		one, err := r.be.planner.choose(&r.be.caps, l.Op, "", withoutMatrix(withoutDot(r.be.disabled, "not for lists")))
 		if err != nil {
 			return nil, err
 		}

@@ -203,3 +203,13 @@ func TestMatrix2Budget(t *testing.T) {
 		}
 	}
 }
+
+// TestMatrixParts: kernels on matrix units are probed and tested for the ops that are made up of attention, too, which may be the first to want them.
+func TestMatrixParts(t *testing.T) {
+	b := matrixOnly(t, "matrix", dispatch.Config{})
+	o := attntest.Options{Filter: regexp.MustCompile(`^types/f16/(moba|nsa)/tokens/17(-few)?_`)}
+	if full {
+		o.Filter = regexp.MustCompile(`^types/f16/(moba|nsa)/`)
+	}
+	attntest.RunSparseTypes(t, b, o)
+}
