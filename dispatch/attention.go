@@ -45,6 +45,19 @@ func nearEnough(seqs []vkattn.Sequence) error {
 
 func (c *choice) work(call *call) vkattn.Work { return c.op.Work(&call.args, call.seqs, false) }
 
+// readingRows is how many rows the workgroups that keep a device busy are counted for: in flash_decode.comp the head size
+// says what room their registers leave, and not the rows.
+func (c *choice) readingRows() int {
+	k, is := c.matrix.(decodeKey)
+	switch {
+	case !is:
+		return c.op.SeqQ * c.pack
+	case max(k.DimMats, k.ValueMats)*k.N <= 64:
+		return 1
+	}
+	return readingRows
+}
+
 // geometry cuts the sequences of a call, or finds the last call's, when it had the same.
 func (c *choice) geometry(seqs []vkattn.Sequence) *geometry {
 	c.mu.Lock()
@@ -77,7 +90,7 @@ func (c *choice) explain(caps *vk.Caps, cfg *Config) vkattn.Explanation {
 	if w := op.Window; w.Left.Set && (w.Right.Set || op.Causal) {
 		widest = min(widest, max(0, w.Left.N+w.Right.N)+c.tileRows()+op.SinkTokens)
 	}
-	e.Splits = planSplits(caps, tiles, c.tiled().invocations(), op.SeqQ*c.pack, op.SeqK, widest, cfg.Splits)
+	e.Splits = planSplits(caps, tiles, c.tiled().invocations(), c.readingRows(), op.SeqK, widest, cfg.Splits)
 	rows := int64(tiles) * int64(c.tileRows())
 	e.ScratchBytes = int64(paramWords+batch*sequenceWords) * 4
 	mean := widest
@@ -174,7 +187,7 @@ func (ch *choice) run(r *run, c *call) error {
 	}
 	splits := 1
 	if !ch.standard {
-		splits = planSplits(&r.be.caps, l.tiles, ch.tiled().invocations(), op.SeqQ*ch.pack, l.longest, l.widest, r.be.config.Splits)
+		splits = planSplits(&r.be.caps, l.tiles, ch.tiled().invocations(), ch.readingRows(), l.longest, l.widest, r.be.config.Splits)
 	}
 	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
 	s.params.RelativeReach = int32(c.args.Relative.Shape[3] / 2)
@@ -264,15 +277,14 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	if key.texels() {
 		l.texels(key.variant(), &r.be.caps.Limits)
 	}
-	ranged, isRange := key.(matrixKey)
-	if isRange && ranged.Range {
-		key = ranged.general()
-	} else {
-		isRange = false
+	narrow, isNarrow := key.(narrowKey)
+	if isNarrow {
+		key = narrow.general()
+		isNarrow = key != narrow
 	}
-	var pipeline *vk.Pipeline // of all pieces, or of those that are not for flash_range.comp
+	var pipeline *vk.Pipeline
 	var err error
-	if !isRange {
+	if !isNarrow {
 		if pipeline, err = r.be.pipeline(key); err != nil {
 			return err
 		}
@@ -281,7 +293,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 	if l.cached != nil && l.cached.splitKeys > 0 {
 		splitKeys = l.cached.splitKeys
 	}
-	if r.be.caps.DeviceType != "cpu" && !isRange && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 && !l.cached.recorded() {
+	if r.be.caps.DeviceType != "cpu" && !isNarrow && l.op.SeqQ*l.pack > readingRows && r.be.config.Splits == 0 && splitKeys == 0 && !l.cached.recorded() {
 		sec, err := s.next(0, 0)
 		if err != nil {
 			return err
@@ -393,8 +405,8 @@ func (r *run) flash(key tiledKey, s *sections) error {
 				s.OutBase, s.LseBase = 0, 0
 				b[bindOut], b[bindLSE] = partials, partialState
 			}
-			if isRange {
-				if pipeline, err = r.be.pipeline(ranged.forPiece(pc, s.Phase&^phasePartial, split, int(p.ValueDim))); err != nil {
+			if isNarrow {
+				if pipeline, err = r.be.pipeline(narrow.forPiece(pc, s.Phase&^phasePartial, split, int(p.ValueDim))); err != nil {
 					return err
 				}
 			}

@@ -193,7 +193,7 @@ func (p *planner) choose(caps *vk.Caps, op vkattn.Attention, kernel string, disa
 		return c.noted(), nil
 	}
 	software := caps.DeviceType == "cpu" // there, matrices are multiplied element by element
-	if !software && p.chooseMatrix(caps, c, disabled) {
+	if (!software || p.decodes) && p.chooseDecode(caps, c, disabled) || !software && p.chooseMatrix(caps, c, disabled) {
 		return c.noted(), nil
 	}
 	for _, r := range rungs {
@@ -486,6 +486,8 @@ type planner struct {
 	team *forcedTeam
 	// rangeMats: the matrices that the rows of a subgroup take in flash_range.comp, if any. For tests.
 	rangeMats uint32
+	// decodes: flash_decode.comp is taken however few keys there are, whatever the device. For tests.
+	decodes bool
 }
 
 func newPlanner() (*planner, error) {

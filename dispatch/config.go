@@ -26,8 +26,8 @@ type Config struct {
 	Budget time.Duration
 	// Disable names what may not serve, of Rungs: rungs such as "subgroup" and "plain"; "registers", weights that
 	// become matrices without passing through shared memory; "texels", texel buffers on software drivers; "integer-dot",
-	// scores by integer dot products; "few-rows", the build for few rows; "range", the
-	// kernel of matrix units for rows that see one range of keys; and kernels that have no rungs. Open adds those in the environment variable
+	// scores by integer dot products; "few-rows", the build for few rows; "range" and "decode", the
+	// kernels of matrix units for many and for few rows that see one range of keys; and kernels that have no rungs. Open adds those in the environment variable
 	// VKATTN_DISABLE, a comma-separated list. Names that nothing has are an error, on every device.
 	Disable []string
 	// Kernel forces one kernel family of Kernels: "" (planner's choice), "flash" (without integer dot products), "flash_dot" (with
@@ -76,7 +76,7 @@ func Rungs() []string {
 			names = append(names, r.path)
 		}
 	}
-	return append(names, rangeRung, matrixRegisters, "texels", integerDot, fewRung, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
+	return append(names, rangeRung, decodeRung, matrixRegisters, "texels", integerDot, fewRung, linearChunk, ropeVariant, mergeVariant, appendVariant, linearChunkMatrix)
 }
 
 // checkNames refuses a kernel that there is not.

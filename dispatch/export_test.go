@@ -34,5 +34,8 @@ func (b *Backend) TakeTeams(keys, members uint32, lanes int) {
 	b.planner.team = &forcedTeam{team{keys, members}, lanes}
 }
 
+// TakeDecode makes flash_decode.comp serve whatever it can.
+func (b *Backend) TakeDecode() { b.planner.decodes = true }
+
 // TakeRangeMats makes the rows of a subgroup take so many matrices in flash_range.comp.
 func (b *Backend) TakeRangeMats(n uint32) { b.planner.rangeMats = n }

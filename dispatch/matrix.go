@@ -118,11 +118,14 @@ func (c *choice) rung() (variant, path, name string) {
 		return "", "", ""
 	}
 	path = c.path
-	if k, is := c.matrix.(matrixKey); is {
+	switch k := c.matrix.(type) {
+	case decodeKey:
+		return k.Variant, path, decodeRung
+	case matrixKey:
 		path += ", " + k.way() // which differs by what a probe found
-	}
-	if k, is := c.matrix.(matrixKey); is && k.Range {
-		return k.variant(), path, rangeRung
+		if k.Range {
+			return k.variant(), path, rangeRung
+		}
 	}
 	return c.matrix.variant(), path, c.path
 }
@@ -135,7 +138,7 @@ func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err e
 	case c.matrix == nil:
 		return b.testDot(ctx)
 	}
-	const heads, rows, keys = 2, 37, 101
+	heads, rows, keys := 2, 37, 101
 	t, d, dv := c.op.TypeQ, 20, 28
 	if wide, _ := c.matrix.padded(); wide > widestMatrix2 {
 		d, dv = 260, 276
@@ -144,6 +147,10 @@ func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err e
 	if k, is := c.matrix.(matrixKey); is && k.Range {
 		d, dv, out = 64, 48, t
 	}
+	decode := false
+	if k, is := c.matrix.(decodeKey); is {
+		heads, rows, keys, d, dv, out, decode = int(k.Rows), 1, 523, 72, 40, t, true
+	}
 	op := vkattn.Attention{Batch: 1, HeadsQ: heads, HeadsK: 1, SeqQ: rows, SeqK: keys, HeadDim: d, ValueDim: dv, Causal: true, With: vkattn.WithLSE,
 		TypeQ: t, TypeK: t, TypeV: t, TypeOut: out}.Canonical()
 	test := &choice{op: op, pack: 1}
@@ -151,7 +158,11 @@ func (c *choice) selfTest(ctx context.Context, b *Backend) (reason string, err e
 	if out == vkattn.Float32 {
 		off[rangeRung] = "another kernel is tested"
 	}
-	if !b.planner.chooseMatrix(&b.caps, test, off) {
+	take := b.planner.chooseMatrix
+	if decode {
+		take = b.planner.chooseDecode
+	}
+	if !take(&b.caps, test, off) {
 		return test.notFor[0].Reason, nil
 	}
 	if v := test.matrix.variant(); v != c.matrix.variant() {

@@ -49,7 +49,7 @@ func (k matrixKey) probe() probeKey {
 const matrixPad = 1
 
 // general is the key of the kernel for all that flash_range.comp is not for, in the same tile.
-func (k matrixKey) general() matrixKey {
+func (k matrixKey) general() tiledKey {
 	k.Range, k.Partial, k.Whole = false, false, false
 	return k
 }
@@ -132,7 +132,7 @@ func (k matrixKey) loaded(_ types, multiple int) tiledKey {
 }
 
 // forPiece is the kernel of a piece: the general one where flash_range.comp does not know a phase, or would write a part's rows twice.
-func (k matrixKey) forPiece(pc *piece, phase uint32, split bool, valueDim int) matrixKey {
+func (k matrixKey) forPiece(pc *piece, phase uint32, split bool, valueDim int) tiledKey {
 	_, padded := k.padded()
 	if !k.Range || phase != 0 || split && (pc.row0 != 0 || pc.row1 != allRows || valueDim != padded) {
 		return k.general()
@@ -166,21 +166,30 @@ func matrixShape(caps *vk.Caps, operand string, subgroup uint32) (best vk.Matrix
 
 var matrixTypeNames = map[vkattn.Type]string{vkattn.Float16: "f16", vkattn.BFloat16: "bf16"}
 
-// fitMatrix sizes flash_matrix.comp.
-func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type, disabled map[string]string) (f fitting, why string) {
+// matrixUnits are the size of the subgroups that multiply matrices of a type, and the shape of these, or why there are none.
+func matrixUnits(caps *vk.Caps, operand vkattn.Type) (subgroup uint32, shape vk.MatrixShape, why string) {
 	if missing := missingMatrix(&caps.Features, operand); missing != "" {
-		return f, "needs features that the device lacks: " + missing
+		return 0, shape, "needs features that the device lacks: " + missing
 	}
-	_, required, why := subgroups(caps.Subgroup, 4)
-	if why == "" && (missingOps(caps.Subgroup, "vote") != "" || required == 0) {
+	_, subgroup, why = subgroups(caps.Subgroup, 4)
+	if why == "" && (missingOps(caps.Subgroup, "vote") != "" || subgroup == 0) {
 		why = "needs full subgroups of a size that can be required, and votes"
 	}
 	if why != "" {
-		return f, why
+		return 0, shape, why
 	}
-	shape, ok := matrixShape(caps, matrixTypeNames[operand], required)
+	shape, ok := matrixShape(caps, matrixTypeNames[operand], subgroup)
 	if !ok {
-		return f, fmt.Sprintf("the device multiplies no %s to f32 in matrices of a shape that the kernel knows", matrixTypeNames[operand])
+		why = fmt.Sprintf("the device multiplies no %s to f32 in matrices of a shape that the kernel knows", matrixTypeNames[operand])
+	}
+	return subgroup, shape, why
+}
+
+// fitMatrix sizes flash_matrix.comp.
+func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.Type, disabled map[string]string) (f fitting, why string) {
+	required, shape, why := matrixUnits(caps, operand)
+	if why != "" {
+		return f, why
 	}
 	key := matrixKey{Variant: matrixVariant(operand), SubgroupSize: required, M: shape.M, N: shape.N, RowMats: 1, KeyTile: 64, KeepQuery: true,
 		Extras: extrasOf(op), Vector: true, Wide: true, Types: typesOf(op)}
@@ -241,7 +250,7 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 			return f, err.Error()
 		}
 		if key.Range { // the other one has to fit, too
-			other, err := p.modules[key.Variant].Info.SharedBytes(specMap(key.general().spec()))
+			other, err := p.modules[key.Variant].Info.SharedBytes(specMap(key.general().(matrixKey).spec()))
 			if err != nil {
 				return f, err.Error()
 			}

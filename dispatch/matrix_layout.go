@@ -46,6 +46,32 @@ func place(code uint32, x, n int) int {
 	return at
 }
 
+// mirrored reports whether invocations hold the same rows of a left operand, m x n, as columns of a right one, n x n, in which no invocation holds more than
+// eight elements of a row or a column.
+func (l matrixLayout) mirrored(m, n, lanes int) bool {
+	if !l.Registers || !l.Direct || !l.Right || m != n {
+		return false
+	}
+	for b := 0; 1<<b < lanes; b++ {
+		if (l.Lanes^l.RightLanes)>>(4*b)&15 != columnBit {
+			return false
+		}
+	}
+	rows, columns := l.lines(n, lanes)
+	return n/rows <= 8 && n/columns <= 8
+}
+
+// lines is how many invocations differ in the rows of a right operand, and in its columns.
+func (l matrixLayout) lines(n, lanes int) (rows, columns int) {
+	own := 1 // rows that an invocation holds elements of
+	for b := range mostBits {
+		if l.RightPlaces>>(4*b)&columnBit == 0 {
+			own *= 2
+		}
+	}
+	return n / own, lanes * own / n
+}
+
 // probedLayout is the layout behind what a probe found: for each invocation, the numbers (row*n + column) of the elements
 // that it holds of an accumulator and of a left operand, both m x n, and of a right operand, n x n. It is a layout of our own where the
 // driver's is not of this kind.

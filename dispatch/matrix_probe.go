@@ -44,7 +44,7 @@ func (b *Backend) probed(ctx context.Context, d decision) (known bool, err error
 	if !ok {
 		return true, nil
 	}
-	k, ok := c.matrix.(matrixKey)
+	k, ok := c.matrix.(probedKey)
 	if _, off := b.disabled[matrixRegisters]; !ok || off {
 		return true, nil
 	}

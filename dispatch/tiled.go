@@ -27,6 +27,18 @@ type tiledKey interface {
 	vector() bool
 }
 
+// narrowKey is the key of a kernel that does most pieces of a call, but not all.
+type narrowKey interface {
+	tiledKey
+	// general is the kernel for what it does not do, in the same row tile, or itself.
+	general() tiledKey
+	// forPiece is the kernel of a piece: general where the piece is cut or goes through a phase that it does not know.
+	forPiece(pc *piece, phase uint32, split bool, valueDim int) tiledKey
+}
+
+// probedKey is the key of a kernel that wants to know where the elements of matrices lie.
+type probedKey interface{ probe() probeKey }
+
 func (k kernelKey) keys() int        { return keyTile }
 func (k kernelKey) variant() string  { return k.Variant }
 func (k kernelKey) invocations() int { return int(k.Invocations) }

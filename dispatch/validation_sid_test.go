@@ -42,6 +42,14 @@ func TestValidationRaces(t *testing.T) {
 		{"flash/range parts", dispatch.Config{Splits: 3, Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
 			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
 		}},
+		{"flash/decode", dispatch.Config{Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
+			b.TakeDecode()
+			attntest.RunTypes(t, b, attntest.Options{Filter: decodeCases})
+		}},
+		{"flash/decode parts", dispatch.Config{Splits: 3, Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
+			b.TakeDecode()
+			attntest.RunTypes(t, b, attntest.Options{Filter: decodeCases})
+		}},
 		{"flash/matrix", dispatch.Config{Disable: []string{"subgroup", "plain", "matrix2", "range"}}, func(t *testing.T, b *dispatch.Backend) {
 			attntest.RunTypes(t, b, attntest.Options{Filter: matrixFew})
 		}},
