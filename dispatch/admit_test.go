@@ -129,7 +129,7 @@ func TestNames(t *testing.T) {
 		want string
 	}{
 		{Config{Kernel: "fash"}, `"fash", want one of flash, flash_dot, standard, linear_recurrent, linear_chunk`},
-		{Config{Disable: []string{"plain", "", " subgruop"}}, `"subgruop", want some of matrix2, matrix, subgroup, plain, range, registers, texels, integer-dot, few-rows, linear_chunk, rope`},
+		{Config{Disable: []string{"plain", "", " subgruop"}}, `"subgruop", want some of matrix2, matrix, subgroup, plain, range, decode, registers, texels, integer-dot, few-rows, linear_chunk, rope`},
 	} {
 		_, opening := Open(t.Context(), c.cfg)
 		_, planning := PlanFor(vk.Caps{}, vkattn.Rope{}, c.cfg)

@@ -43,7 +43,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
   vkattn verify --device llvmpipe --sample
   vkattn verify --filter 'window|sink' --device cpu
   vkattn verify --product --device cpu
-  vkattn verify --product --shard 1/16 --json
+  vkattn verify --product --shard 0/16 --json
   vkattn verify --golden testdata/golden --device cpu --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), &v) },
@@ -55,7 +55,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
 		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")
 		f.BoolVar(&v.sample, "sample", false, "only the sample that covers pairs of options")
 		f.BoolVar(&v.product, "product", false, "instead of the suite every set of types in every head size of models, group of heads and kind of mask")
-		f.StringVar(&v.shard, "shard", "", "the `I/N`-th part of the cases, so that N processes share them, each with drivers' compilers of its own")
+		f.StringVar(&v.shard, "shard", "", "`I/N`: the share I of N of the cases, I from 0, so that N processes run and compile side by side")
 		f.Uint64Var(&v.seed, "seed", 0, "`N` of the suite's data")
 		f.BoolVar(&v.failFast, "fail-fast", false, "stop after the first failure")
 		f.BoolVar(&v.json, "json", false, "print JSON")
@@ -113,10 +113,10 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 	if err != nil {
 		return usagef("--filter: %w", err)
 	}
-	share, shares := 1, 1
+	var share bench.Shard
 	if v.shard != "" {
-		if _, err := fmt.Sscanf(v.shard+"\n", "%d/%d\n", &share, &shares); err != nil || share < 1 || share > shares {
-			return usagef("--shard %s: want I/N, 1/N being the first of N parts", v.shard)
+		if share, err = bench.ParseShard(v.shard); err != nil {
+			return usagef("--shard: %w", err)
 		}
 	}
 	names, err := a.targets(ctx, v.device)
@@ -146,9 +146,14 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 	}
 	bar := a.progress()
 	t := tally{Cases: []caseResult{}}
-	first, end := total*(share-1)/shares, total*share/shares
-	for i := first; i < end; i++ {
-		bar.show("%d of %d", i-first, end-first)
+	var own []int
+	for i := range total {
+		if share.Has(i / 16) { // neighbours share pipelines
+			own = append(own, i)
+		}
+	}
+	for n, i := range own {
+		bar.show("%d of %d", n, len(own))
 		r := run(i)
 		if ctx.Err() != nil { // what there is, below
 			break
