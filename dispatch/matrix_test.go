@@ -12,6 +12,7 @@ import (
 	"github.com/vkattn/vkattn/cpu"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
+	"github.com/vkattn/vkattn/vk"
 )
 
 // matrixOnly opens a backend on which nothing but one rung on matrix units serves, or skips.
@@ -98,6 +99,35 @@ func TestRange(t *testing.T) {
 				attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases, RequireAll: true})
 			}
 		})
+	}
+}
+
+// TestRangeWindows: what is bound of keys and values starts behind the first ones, and the bits stay the same.
+func TestRangeWindows(t *testing.T) {
+	h := vkattn.Float16
+	op := vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 18000, SeqK: 18000, HeadDim: 32, ValueDim: 32, Causal: true, Window: vkattn.Window{Left: vkattn.Tokens(150)},
+		With: vkattn.WithLSE, TypeQ: h, TypeK: h, TypeV: h, TypeOut: h}
+	var want []byte
+	for _, override := range []func(*vk.Caps){nil, oneMiB} {
+		b := matrixOnly(t, "matrix", lowered(override))
+		args := problem(op, 3)
+		for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out} {
+			var err error
+			if *x, err = x.To(h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := run(t, b, op, args)
+		if r.Kernel != "flash_range" {
+			t.Skipf("the layout of matrices is not of the kind that it knows: %s ran", r.Kernel)
+		}
+		t.Logf("%d slices, %d pipelines", r.Slices, b.PipelinesCreated())
+		got := args.Out.Mem.(*vkattn.Host).Bytes()
+		if want == nil {
+			want = slices.Clone(got)
+		} else if !slices.Equal(want, got) {
+			t.Error("other bits than with everything bound")
+		}
 	}
 }
 

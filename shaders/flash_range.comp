@@ -21,10 +21,11 @@
 // NVIDIA's driver then puts into memory. So nothing is here that is not needed.
 //
 // One workgroup computes one row tile over the keys of its part. Each of its subgroups has ROWS rows of it, whose queries, scores and outputs are
-// matrices in its registers; all subgroups share tiles of KEY_TILE keys and values in shared memory, which are read into
-// registers while the tile before is multiplied. Which invocation holds which element of a matrix has been found out (lib/matrix_layout.glsl).
+// matrices in its registers; all subgroups share tiles of KEY_TILE keys and values in shared memory. Before, they are read into
+// registers: values while the keys are multiplied, the next keys while the values are, so that never both take registers. Which invocation holds which
+// element of a matrix has been found out (lib/matrix_layout.glsl).
 //
-// Shared memory: KEY_TILE rows of keys and of values in sixteen bits, and two numbers of each row.
+// Shared memory: KEY_TILE rows of keys and of values in sixteen bits, and two words of each row.
 //
 // Dao, FlashAttention-2, algorithm 1, arXiv:2307.08691. That outputs are scaled only where the maximum has grown by much is of
 // FlashAttention-4.
@@ -78,8 +79,7 @@ const uint AREA = TILES_END > PASSING ? TILES_END : PASSING;
 const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
 
 shared uvec4 area[AREA];
-shared float row_tops[SUBGROUPS * ROWS];
-shared float row_sums[SUBGROUPS * ROWS];    // of weights; at the end what outputs are to be multiplied by
+shared uvec2 row_words[SUBGROUPS * ROWS];   // the keys that a row sees; at the end its maximum, and its sum of weights or what outputs are to be multiplied by
 
 const uint KEY_CHUNKS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
 const uint VALUE_CHUNKS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
@@ -103,11 +103,14 @@ uvec4 values_ahead[PREFETCH ? VALUE_CHUNKS : 1u];
 
 uint query_dim, out_dim, k_stride, v_stride;
 uint k_base, v_base;
+uint own_key, own_value;        // where the first eight elements lie that an invocation reads of tile 0
 int key_first, key_end;
+int seen_first, seen_end;       // the keys that any row sees
 float factor;                   // of differences of scores, to base 2
 int row_first, row_end;         // the rows of the tile that this dispatch computes
 
-uint own_index() { return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x; }
+// own_index is the number of the row tile, the last first: under a causal mask those take longest. Workgroups beyond the tiles get a larger one.
+uint own_index() { return slice.tile_count - 1u - (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x); }
 
 // own_tile is looked up again where it is needed: across the loop it would take registers.
 RowTile own_tile() { return find_row_tile(slice.tile_first + own_index()); }
@@ -124,15 +127,25 @@ uint subgroup_row() { return gl_SubgroupID * ROWS; }
 
 uint own_slot() { return ((slice.part_first + gl_WorkGroupID.z) * slice.tile_count + own_index()) * tile_rows + subgroup_row(); }
 
-uvec4 key_chunk(int first, uint i) {
+// What no row sees may hold anything, NaN included: keys and values of the nearest that is seen are read instead. inner: there are none of
+// them in the tile, and addresses only step.
+uvec4 key_chunk(int first, uint i, bool inner) {
+    if (inner && WHOLE && gl_WorkGroupSize.x % DIM8 == 0u) {
+        return k_words4[(own_key + (uint(first) + i * (gl_WorkGroupSize.x / DIM8)) * k_stride) >> 3];
+    }
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
-    uint row = k_base + uint(clamp(first + int(c / DIM8), key_first, key_end - 1)) * k_stride, d = c % DIM8 * 8u;
+    int key = first + int(c / DIM8);
+    uint row = k_base + uint(inner ? key : clamp(key, seen_first, seen_end - 1)) * k_stride, d = c % DIM8 * 8u;
     return WHOLE ? k_words4[(row + d) >> 3] : key_operands(row, d, query_dim);
 }
 
-uvec4 value_chunk(int first, uint i) {
+uvec4 value_chunk(int first, uint i, bool inner) {
+    if (inner && WHOLE && gl_WorkGroupSize.x % VALUE8 == 0u) {
+        return v_words4[(own_value + (uint(first) + i * (gl_WorkGroupSize.x / VALUE8)) * v_stride) >> 3];
+    }
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
-    uint row = v_base + uint(clamp(first + int(c / VALUE8), key_first, key_end - 1)) * v_stride, d = c % VALUE8 * 8u;
+    int key = first + int(c / VALUE8);
+    uint row = v_base + uint(inner ? key : clamp(key, seen_first, seen_end - 1)) * v_stride, d = c % VALUE8 * 8u;
     return WHOLE ? v_words4[(row + d) >> 3] : value_operands(row, d, out_dim);
 }
 
@@ -150,46 +163,53 @@ void put_value_chunk(uint i, uvec4 x) {
     }
 }
 
-// fetch begins to read the tile whose first key is first.
-void fetch(int first) {
+// fetch_keys and fetch_values begin to read a tile's, from key first on; put_keys and put_values bring to shared memory what was read.
+void fetch_keys(int first, bool inner) {
     if (PREFETCH) {
         [[unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
-            keys_ahead[i] = key_chunk(first, i);
-        }
-        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
-            values_ahead[i] = value_chunk(first, i);
+            keys_ahead[i] = key_chunk(first, i, inner);
         }
     }
 }
 
-// put brings to shared memory the tile that was fetched.
-void put(int first) {
+void fetch_values(int first, bool inner) {
+    if (PREFETCH) {
+        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            values_ahead[i] = value_chunk(first, i, inner);
+        }
+    }
+}
+
+void put_keys(int first, bool inner) {
     if (PREFETCH) {
         [[unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
             put_key_chunk(i, keys_ahead[i]);
         }
-        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
-            put_value_chunk(i, values_ahead[i]);
-        }
     } else {
         [[dont_unroll]] for (uint i = 0u; i < KEY_CHUNKS; i++) {
-            put_key_chunk(i, key_chunk(first, i));
-        }
-        [[dont_unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
-            put_value_chunk(i, value_chunk(first, i));
+            put_key_chunk(i, key_chunk(first, i, inner));
         }
     }
 }
 
-// clear makes zero of the values outside of [lo, hi), which no row sees: they may hold anything, NaN included.
-void clear(int first, int lo, int hi) {
-    [[dont_unroll]] for (uint c = gl_LocalInvocationID.x; c < KEY_TILE * VALUE8; c += gl_WorkGroupSize.x) {
-        int key = first + int(c / VALUE8);
-        if (key < lo || key >= hi) {
-            area[VALUES_AT + c / VALUE8 * VALUE_ROW + c % VALUE8] = uvec4(0u);
+void put_values(int first, bool inner) {
+    if (PREFETCH) {
+        [[unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            put_value_chunk(i, values_ahead[i]);
+        }
+    } else {
+        [[dont_unroll]] for (uint i = 0u; i < VALUE_CHUNKS; i++) {
+            put_value_chunk(i, value_chunk(first, i, inner));
         }
     }
-    barrier();
+}
+
+// find_ranges brings the keys that each row sees to shared memory.
+void find_ranges(RowTile tile) {
+    [[dont_unroll]] for (uint r = lane(); r < ROWS; r += SUBGROUP) {
+        int position = int(near_row(tile, tile.row + int(subgroup_row() + r)).i) + tile.seq.rel;
+        row_words[subgroup_row() + r] = uvec2(seen_range(tile.seq, position, key_first, key_end));
+    }
 }
 
 // The queries, with the sign of the scale, pass through shared memory, of as many subgroups at a time as fit.
@@ -234,13 +254,10 @@ void multiply_keys() {
 
 // hide puts -inf in place of the scores of keys that rows do not see, and of no others.
 void hide(int first) {
-    RowTile tile = own_tile();
-    int row = tile.row + int(subgroup_row());
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         ivec2 seen[SLOTS];
         [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
-            int position = int(near_row(tile, row + int(own_row(r * SLOTS + o))).i) + tile.seq.rel;
-            seen[o] = seen_range(tile.seq, position, key_first, key_end) - first - int(lane_column());
+            seen[o] = ivec2(row_words[subgroup_row() + own_row(r * SLOTS + o)]) - first - int(lane_column());
         }
         [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
             ACCUMULATOR rows = scores[r * KEY_MATS + n];
@@ -388,22 +405,23 @@ void finish() {
     RowTile tile = own_tile();
     int row = tile.row + int(subgroup_row());
     uint slot = own_slot();
+    barrier();
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
         float sum = row_sum(running_sum[o]);
         if (lane_column() == 0u) {
-            row_tops[subgroup_row() + own_row(o)] = running_max[o];
-            row_sums[subgroup_row() + own_row(o)] = sum;
+            row_words[subgroup_row() + own_row(o)] = floatBitsToUint(vec2(running_max[o], sum));
         }
     }
     barrier();
     [[dont_unroll]] for (uint r = lane(); r < ROWS; r += SUBGROUP) {
         uint at = subgroup_row() + r;
-        row_sums[at] = conclude(tile, row + int(r), slot + r, row_tops[at], row_sums[at]);
+        vec2 x = uintBitsToFloat(row_words[at]);
+        row_words[at].y = floatBitsToUint(conclude(tile, row + int(r), slot + r, x.x, x.y));
     }
     barrier();
     float by[OWN];
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        by[o] = row_sums[subgroup_row() + own_row(o)];
+        by[o] = uintBitsToFloat(row_words[subgroup_row() + own_row(o)].y);
     }
     if (PARTIAL) {
         [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
@@ -443,6 +461,29 @@ void finish() {
     }
 }
 
+// step takes in the tile of keys from first on, which are in shared memory once all invocations are here. inner: nothing is hidden in it, and
+// all keys of the next one are seen.
+void step(int first, bool inner) {
+    int next = first + int(KEY_TILE);
+    barrier();
+    fetch_values(first, inner);
+    multiply_keys();
+    put_values(first, inner);
+    barrier();
+    bool more = inner || next < seen_end;
+    if (more) {
+        fetch_keys(next, inner);
+    }
+    if (!inner) {
+        hide(first);
+    }
+    raise(!inner);
+    add_values();
+    if (more) {
+        put_keys(next, inner);
+    }
+}
+
 void main() {
     if (own_index() >= slice.tile_count) {
         return;
@@ -462,11 +503,15 @@ void main() {
     key_end = min(part_key + slice.key_end, tile.seq.sk);
     k_base = slice.k_base + tile.seq.batch * k_batch + kv_head(tile.head, heads_k) * k_head + tile.seq.k0 * k_row;
     v_base = slice.v_base + tile.seq.batch * v_batch + kv_head(tile.head, heads_v) * v_head + tile.seq.k0 * v_row;
+    own_key = k_base + gl_LocalInvocationID.x / DIM8 * k_stride + gl_LocalInvocationID.x % DIM8 * 8u;
+    own_value = v_base + gl_LocalInvocationID.x / VALUE8 * v_stride + gl_LocalInvocationID.x % VALUE8 * 8u;
     // Ranges go up with the rows: these are the keys that any row sees, and those that all do.
     ivec2 first_row = seen_range(tile.seq, row_first / int(pack) + tile.seq.rel, key_first, key_end);
     ivec2 last_row = seen_range(tile.seq, (row_end - 1) / int(pack) + tile.seq.rel, key_first, key_end);
-    int lo = first_row.x, hi = last_row.y;
+    seen_first = first_row.x;
+    seen_end = last_row.y;
 
+    find_ranges(tile);
     load_queries(tile);
     [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
         outputs[i] = ACCUMULATOR(0.0);
@@ -475,28 +520,20 @@ void main() {
         running_max[o] = LOWEST;
         running_sum[o] = 0.0;
     }
-    int tile_first = lo / int(KEY_TILE) * int(KEY_TILE);
-    if (lo < hi) {
-        fetch(tile_first);
+    int tile_first = seen_first / int(KEY_TILE) * int(KEY_TILE);
+    if (seen_first < seen_end) {
+        fetch_keys(tile_first, false);
+        put_keys(tile_first, false);
     }
-    [[dont_unroll]] for (; lo < hi && tile_first < hi; tile_first += int(KEY_TILE)) {
-        int tile_end = tile_first + int(KEY_TILE);
-        barrier();
-        put(tile_first);
-        barrier();
-        if (tile_end < hi) {
-            fetch(tile_end);
+    // Inner tiles have a loop of their own: what hides would take registers of it.
+    int inner_end = min(first_row.y, seen_end - int(KEY_TILE));
+    [[dont_unroll]] while (seen_first < seen_end && tile_first < seen_end) {
+        [[dont_unroll]] for (; tile_first >= last_row.x && tile_first + int(KEY_TILE) <= inner_end; tile_first += int(KEY_TILE)) {
+            step(tile_first, true);
         }
-        multiply_keys();
-        bool masked = tile_first < last_row.x || tile_end > first_row.y;
-        if (masked) {
-            hide(tile_first);
-            if (tile_first < lo || tile_end > hi) {
-                clear(tile_first, lo, hi);
-            }
+        [[dont_unroll]] for (; tile_first < seen_end && (tile_first < last_row.x || tile_first + int(KEY_TILE) > inner_end); tile_first += int(KEY_TILE)) {
+            step(tile_first, false);
         }
-        raise(masked);
-        add_values();
     }
     finish();
 }
