@@ -406,7 +406,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 				b[bindOut], b[bindLSE] = partials, partialState
 			}
 			if isNarrow {
-				if pipeline, err = r.be.pipeline(narrow.forPiece(pc, s.Phase&^phasePartial, split, int(p.ValueDim))); err != nil {
+				if pipeline, err = r.be.pipeline(narrow.forPiece(pc, s.Phase&^phasePartial, split)); err != nil {
 					return err
 				}
 			}

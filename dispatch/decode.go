@@ -69,7 +69,7 @@ func (k decodeKey) loaded(t types, multiple int) tiledKey {
 	return k
 }
 
-func (k decodeKey) forPiece(pc *piece, phase uint32, split bool, _ int) tiledKey {
+func (k decodeKey) forPiece(pc *piece, phase uint32, split bool) tiledKey {
 	if phase != 0 || pc.row0 != 0 || pc.row1 != allRows {
 		return k.rest
 	}

@@ -37,5 +37,7 @@ func (b *Backend) TakeTeams(keys, members uint32, lanes int) {
 // TakeDecode makes flash_decode.comp serve whatever it can.
 func (b *Backend) TakeDecode() { b.planner.decodes = true }
 
-// TakeRangeMats makes the rows of a subgroup take so many matrices in flash_range.comp.
-func (b *Backend) TakeRangeMats(n uint32) { b.planner.rangeMats = n }
+// TakeRange makes the rows of a subgroup take so many matrices in flash_range.comp, and shared memory hold so many tiles.
+func (b *Backend) TakeRange(mats, buffers uint32) {
+	b.planner.rangeMats, b.planner.rangeBuffers = mats, buffers
+}

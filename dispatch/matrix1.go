@@ -25,8 +25,16 @@ type matrixKey struct {
 	Vector, Wide bool // rows are whole fours, whole eights
 	Types        types
 	Range        bool // flash_range.comp
-	Partial      bool // of which: results of a part are written
-	Whole        bool // head sizes are those that the matrices hold
+	rangeParts
+}
+
+// rangeParts are what only flash_range.comp is specialised on.
+type rangeParts struct {
+	Partial   bool   // results of a part are written
+	Sliced    bool   // a running state is taken up or left
+	Whole     bool   // head sizes are those that the matrices hold
+	ChunkMats uint32 // matrices of keys whose scores are held at a time
+	Buffers   uint32 // tiles that shared memory holds
 }
 
 // rangeRung is the name by which Config.Disable turns flash_range.comp off.
@@ -50,7 +58,7 @@ const matrixPad = 1
 
 // general is the key of the kernel for all that flash_range.comp is not for, in the same tile.
 func (k matrixKey) general() tiledKey {
-	k.Range, k.Partial, k.Whole = false, false, false
+	k.Range, k.rangeParts = false, rangeParts{}
 	return k
 }
 
@@ -79,6 +87,7 @@ func (k matrixKey) spec() []vk.SpecConstant {
 			{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.RowMats},
 			{ID: 5, Value: k.KeyTile}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 10, Value: b2u(k.Ahead)}, {ID: 12, Value: matrixPad},
 			{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 23, Value: b2u(k.Partial)}, {ID: 24, Value: b2u(k.Whole)},
+			{ID: 25, Value: b2u(k.Sliced)}, {ID: 26, Value: k.ChunkMats}, {ID: 27, Value: k.Buffers},
 		}
 	}
 	return []vk.SpecConstant{
@@ -127,17 +136,17 @@ func (k matrixKey) way() string {
 
 func (k matrixKey) loaded(_ types, multiple int) tiledKey {
 	k.Vector, k.Wide = multiple%4 == 0, multiple%8 == 0
-	k.Range = k.Range && k.Wide
+	if !k.Wide {
+		return k.general()
+	}
 	return k
 }
 
-// forPiece is the kernel of a piece: the general one where flash_range.comp does not know a phase, or would write a part's rows twice.
-func (k matrixKey) forPiece(pc *piece, phase uint32, split bool, valueDim int) tiledKey {
-	_, padded := k.padded()
-	if !k.Range || phase != 0 || split && (pc.row0 != 0 || pc.row1 != allRows || valueDim != padded) {
-		return k.general()
+// forPiece has the running state only where it is: what takes it up or leaves it would cost all others registers.
+func (k matrixKey) forPiece(pc *piece, _ uint32, split bool) tiledKey {
+	if k.Range {
+		k.Partial, k.Sliced = split, pc.resume || pc.suspend
 	}
-	k.Partial = split
 	return k
 }
 
@@ -209,8 +218,6 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	switch {
 	case software:
 		subgroups = 2
-	case key.Range:
-		subgroups = key.rangeShape(max(d, dv))
 	case d > 64:
 		subgroups = 8
 	}
@@ -218,9 +225,12 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 		key.KeyTile = keyTile
 	}
 	if key.Range {
-		key.Whole = op.HeadDim == d && op.ValueDim == dv
+		key.Whole, key.Buffers = op.HeadDim == d && op.ValueDim == dv, 1
+		if !software {
+			subgroups = key.rangeShape(max(d, dv), rangeFills(caps, op))
+		}
 		if p.rangeMats > 0 {
-			key.RowMats = p.rangeMats
+			key.RowMats, key.Buffers = p.rangeMats, p.rangeBuffers
 		}
 	}
 	// What an invocation holds of outputs and queries, in words of about 255.
@@ -245,6 +255,12 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	}
 	limit := caps.Limits.MaxComputeSharedMemorySize
 	for {
+		if key.Range { // where there are two buffers, registers hold the scores of one matrix of keys at a time
+			key.ChunkMats = key.KeyTile / key.N
+			if key.Buffers > 1 {
+				key.ChunkMats = 1
+			}
+		}
 		var err error
 		if f.shared, err = p.modules[key.variant()].Info.SharedBytes(specMap(key.spec())); err != nil {
 			return f, err.Error()
@@ -260,6 +276,8 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 		case uint32(f.shared) <= limit:
 			f.key = key
 			return f, ""
+		case key.Buffers > 1:
+			key.RowMats, key.KeyTile, key.Buffers = 1, 2*key.KeyTile, 1
 		case key.KeyTile > keyTile:
 			key.KeyTile /= 2
 		case key.Invocations > required:
@@ -271,8 +289,9 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 }
 
 // rangeShape gives a key of flash_range.comp the shape that was fastest on an H200 (driver 580.159.04), see docs/benchmarks: as many rows of a subgroup as
-// registers hold. It returns the number of subgroups.
-func (k *matrixKey) rangeShape(d int) (subgroups uint32) {
+// registers hold. Two matrices of rows halve what is read of shared memory; of heads of 128 they leave room for the scores of one matrix of keys, and two
+// buffers then make up for short tiles. It returns the number of subgroups. many: row tiles of 256 rows are enough to fill the device.
+func (k *matrixKey) rangeShape(d int, many bool) (subgroups uint32) {
 	switch {
 	case d <= 64:
 		k.RowMats, k.Ahead = 2, true
@@ -280,10 +299,26 @@ func (k *matrixKey) rangeShape(d int) (subgroups uint32) {
 	case d <= 96:
 		k.RowMats, k.Ahead, k.KeyTile = 2, true, keyTile
 		return 4
+	case d <= 128 && many:
+		k.RowMats, k.Ahead, k.KeyTile, k.Buffers = 2, true, keyTile, 2
 	case d <= 128:
 		k.Ahead = true
 	}
 	return 8
+}
+
+// wideRows are the rows of the largest row tile of flash_range.comp.
+const wideRows = 256
+
+// rangeFills reports whether row tiles of wideRows are worth while: their workgroups take a multiprocessor each (an H200 has 132), and at the end of a call some
+// of these wait for the others, longer for larger tiles, so there have to be enough for about two rounds. Few rows would leave matrices empty.
+func rangeFills(caps *vk.Caps, op vkattn.Attention) bool {
+	pack := 1
+	if op.SeqQ < wideRows {
+		pack = sharing(op)
+	}
+	rows := op.SeqQ * pack
+	return rows > wideRows/2 && op.Batch*op.HeadsQ/pack*ceilDiv(rows, wideRows) >= 4*parallelTiles(caps, wideRows, rows)
 }
 
 func matrixVariant(operand vkattn.Type) string {

@@ -67,7 +67,8 @@ func TestMatrixSpecs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROW_MATS": 4, "KEY_TILE": 5, "DIM_MATS": 6,
-			"VALUE_MATS": 7, "PREFETCH": 10, "PAD": 12, "LANES": 13, "PLACES": 14, "KEEPS_NAN": 17, "PARTIAL": 23, "WHOLE": 24}); err != nil {
+			"VALUE_MATS": 7, "PREFETCH": 10, "PAD": 12, "LANES": 13, "PLACES": 14, "KEEPS_NAN": 17, "PARTIAL": 23, "WHOLE": 24,
+			"SLICED": 25, "CHUNK_MATS": 26, "BUFFERS": 27}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -195,5 +196,45 @@ func TestMatrixPlans(t *testing.T) {
 	ch, err := p.choose(&caps, halves(64, 64), "", map[string]string{rungMatrix2: "for the test", rungMatrix: "for the test"})
 	if err != nil || ch.matrix != nil || len(ch.refused) != 2 {
 		t.Errorf("disabled: %v, %v", ch, err)
+	}
+}
+
+// TestRangeShapes: the shape of flash_range.comp by head size and rows, and what devices of less shared memory get.
+func TestRangeShapes(t *testing.T) {
+	type shape struct{ subgroups, rowMats, keyTile, chunkMats, buffers uint32 }
+	p, caps := testPlanner(t), h100(t)
+	tall := shape{8, 1, 64, 4, 1}
+	for _, c := range []struct {
+		name        string
+		d           int
+		heads, rows int
+		shared      uint32
+		want        shape
+	}{
+		{"64", 64, 16, 8192, 0, shape{4, 2, 64, 4, 1}},
+		{"96", 96, 16, 8192, 0, shape{4, 2, 32, 2, 1}},
+		{"128, many tiles", 128, 16, 8192, 0, shape{8, 2, 32, 1, 2}},
+		{"128, few tiles", 128, 16, 2048, 0, tall},
+		{"128, many heads of few rows", 128, 1024, 128, 0, tall},
+		{"128, many heads of more rows", 128, 1024, 200, 0, shape{8, 2, 32, 1, 2}},
+		{"128, 32 KiB", 128, 16, 8192, 32 << 10, shape{8, 1, 32, 2, 1}},
+		{"256", 256, 16, 8192, 0, shape{8, 1, 32, 2, 1}},
+	} {
+		op, caps := halves(c.d, c.d), caps.Clone()
+		op.HeadsQ, op.SeqQ = c.heads, c.rows
+		if c.shared > 0 {
+			caps.Limits.MaxComputeSharedMemorySize = c.shared
+		}
+		f, why := p.fitMatrix(&caps, op.Canonical(), vkattn.Float16, nil)
+		if why != "" {
+			t.Fatalf("%s: %s", c.name, why)
+		}
+		k := f.key.(matrixKey)
+		if got := (shape{k.Invocations / k.SubgroupSize, k.RowMats, k.KeyTile, k.ChunkMats, k.Buffers}); !k.Range || got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+		if k.loaded(k.Types, 4).(matrixKey).Range || k.forPiece(&piece{resume: true}, 0, true).(matrixKey).rangeParts != (rangeParts{true, true, true, k.ChunkMats, k.Buffers}) {
+			t.Errorf("%s: %+v", c.name, k)
+		}
 	}
 }

@@ -57,20 +57,24 @@ func TestMatrix(t *testing.T) {
 // rangeCases are those of small heads in one type that flash_range computes.
 var rangeCases = regexp.MustCompile(`^types/f16/(prefill|varlen|window-sinks|empty-rows|strided)/.*_d24-16$`)
 
-// TestRange: rows that see one range of keys, in two matrices of rows and in parts, and the same bits as by the general kernel in slices.
+// TestRange: rows that see one range of keys, in two matrices of rows and in parts, and the same bits in slices.
 func TestRange(t *testing.T) {
 	h := vkattn.Float16
 	op := vkattn.Attention{Batch: 1, HeadsQ: 4, HeadsK: 2, SeqQ: 75, SeqK: 300, HeadDim: 32, ValueDim: 32, Causal: true, With: vkattn.WithLSE, TypeQ: h, TypeK: h, TypeV: h, TypeOut: h}
-	var want []byte
+	var want [3][]byte // by tiles that shared memory holds: scores are then taken in by as many as registers hold
 	for _, c := range []struct {
 		name   string
 		mats   uint32
+		bufs   uint32
 		cfg    dispatch.Config
 		slices bool
-	}{{"whole", 1, dispatch.Config{}, false}, {"two matrices", 2, dispatch.Config{}, false}, {"parts", 2, dispatch.Config{Splits: 3}, false}, {"slices", 1, dispatch.Config{Budget: 1}, true}} {
+	}{
+		{"whole", 1, 1, dispatch.Config{}, false}, {"two matrices", 2, 1, dispatch.Config{}, false}, {"parts", 2, 1, dispatch.Config{Splits: 3}, false},
+		{"slices", 1, 1, dispatch.Config{Budget: 1}, true}, {"two buffers", 2, 2, dispatch.Config{}, false}, {"slices, two buffers", 2, 2, dispatch.Config{Budget: 1}, true},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := matrixOnly(t, "matrix", c.cfg)
-			b.TakeRangeMats(c.mats)
+			b.TakeRange(c.mats, c.bufs)
 			args := problem(op, 3)
 			for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out} {
 				var err error
@@ -90,9 +94,9 @@ func TestRange(t *testing.T) {
 			}
 			got := args.Out.Mem.(*vkattn.Host).Bytes()
 			switch {
-			case c.name == "whole":
-				want = slices.Clone(got)
-			case c.cfg.Splits == 0 && !slices.Equal(want, got):
+			case want[c.bufs] == nil:
+				want[c.bufs] = slices.Clone(got)
+			case c.cfg.Splits == 0 && !slices.Equal(want[c.bufs], got):
 				t.Error("other bits than in one piece")
 			}
 			if !c.slices {
@@ -127,6 +131,63 @@ func TestRangeWindows(t *testing.T) {
 			want = slices.Clone(got)
 		} else if !slices.Equal(want, got) {
 			t.Error("other bits than with everything bound")
+		}
+	}
+}
+
+// TestRangeCutRows: rows so far apart that a device which binds 1 MiB sees some of a row tile and a slice of the keys at a time, in one part and in several.
+func TestRangeCutRows(t *testing.T) {
+	h := vkattn.Float16
+	op := vkattn.Attention{Batch: 1, HeadsQ: 2, HeadsK: 1, SeqQ: 45, SeqK: 300, HeadDim: 32, ValueDim: 24, Causal: true, With: vkattn.WithLSE, TypeQ: h, TypeK: h, TypeV: h, TypeOut: h}
+	args := problem(op, 3)
+	for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out} {
+		var err error
+		if *x, err = x.To(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, lse := args.Out.Mem.(*vkattn.Host).Bytes(), args.LSE.Mem.(*vkattn.Host).Float32s()
+	for _, splits := range []int{1, 3} {
+		var want []byte
+		var wantLSE []float32
+		for _, override := range []func(*vk.Caps){nil, oneMiB} {
+			cfg := lowered(override)
+			cfg.Splits = splits
+			b := matrixOnly(t, "matrix", cfg)
+			b.TakeRange(2, 2)
+			on := args
+			for _, x := range []struct {
+				t   *vkattn.Tensor
+				gap int
+			}{{&on.Q, 300}, {&on.K, 150}, {&on.V, 150}, {&on.Out, 300}} {
+				s, from := x.t.Shape, *x.t
+				wide, err := b.NewTensor(h, [4]int{1, s[2], x.gap * s[1], s[3]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer wide.Mem.Close()
+				x.t.Mem, x.t.Stride = wide.Mem, [4]int{wide.Stride[0], s[3], wide.Stride[1], 1}
+				if err := b.Copy(t.Context(), *x.t, from); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := run(t, b, op, on)
+			if r.Kernel != "flash_range" {
+				t.Skipf("the layout of matrices is not of the kind that it knows: %s ran", r.Kernel)
+			}
+			if r.Splits != splits || override != nil && r.Slices < 8 {
+				t.Errorf("%d parts, %d slices", r.Splits, r.Slices)
+			}
+			clear(out)
+			if err := b.Copy(t.Context(), args.Out, on.Out); err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want, wantLSE = slices.Clone(out), slices.Clone(lse)
+			} else if !slices.Equal(want, out) || !slices.Equal(wantLSE, lse) {
+				t.Errorf("%d parts: other bits than with everything bound", splits)
+			}
+			t.Logf("%d parts, %d slices, %d pipelines", r.Splits, r.Slices, b.PipelinesCreated())
 		}
 	}
 }

@@ -32,8 +32,8 @@ type narrowKey interface {
 	tiledKey
 	// general is the kernel for what it does not do, in the same row tile, or itself.
 	general() tiledKey
-	// forPiece is the kernel of a piece: general where the piece is cut or goes through a phase that it does not know.
-	forPiece(pc *piece, phase uint32, split bool, valueDim int) tiledKey
+	// forPiece is the kernel of a piece, which may be general. split: results of parts are written.
+	forPiece(pc *piece, phase uint32, split bool) tiledKey
 }
 
 // probedKey is the key of a kernel that wants to know where the elements of matrices lie.

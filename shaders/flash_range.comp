@@ -15,17 +15,17 @@
 #endif
 
 // Exact attention, forward, on matrix units (VK_KHR_cooperative_matrix): what flash_matrix.comp computes, where each row sees one
-// range of keys (causal, chunks or windows), all tensors are of the type that is multiplied, with rows of whole eights, and keys are not sliced.
+// range of keys (causal, chunks or windows), and all tensors are of the type that is multiplied, with rows of whole eights.
 //
 // That is most calls of a model, and what the general kernel has for all others costs them: several times as many instructions, and registers, which
 // NVIDIA's driver then puts into memory. So nothing is here that is not needed.
 //
 // One workgroup computes one row tile over the keys of its part. Each of its subgroups has ROWS rows of it, whose queries, scores and outputs are
 // matrices in its registers; all subgroups share tiles of KEY_TILE keys and values in shared memory. Before, they are read into
-// registers: values while the keys are multiplied, the next keys while the values are, so that never both take registers. Which invocation holds which
-// element of a matrix has been found out (lib/matrix_layout.glsl).
+// registers: values while the keys are multiplied, the next keys while the values are, so that never both take registers. With two buffers,
+// the values are the next tile's, too. Which invocation holds which element of a matrix has been found out (lib/matrix_layout.glsl).
 //
-// Shared memory: KEY_TILE rows of keys and of values in sixteen bits, and two words of each row.
+// Shared memory: for each buffer, KEY_TILE rows of keys and of values in sixteen bits; and two words of each row.
 //
 // Dao, FlashAttention-2, algorithm 1, arXiv:2307.08691. That outputs are scaled only where the maximum has grown by much is of
 // FlashAttention-4.
@@ -45,10 +45,13 @@ layout(constant_id = 14) const uint PLACES = 0x8888a98u;
 layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
 layout(constant_id = 23) const bool PARTIAL = false;    // results of a part are written, for merge
 layout(constant_id = 24) const bool WHOLE = false;      // D and Dv are those that the matrices hold
+layout(constant_id = 25) const bool SLICED = false;     // keys may be sliced: a running state is taken up or left
+layout(constant_id = 26) const uint CHUNK_MATS = 4;     // matrices of keys whose scores are held at a time, a divisor of those of a tile
+layout(constant_id = 27) const uint BUFFERS = 1;        // tiles that shared memory holds: 1, or 2, and no one waits for the others within a tile
 
 const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
 const uint ROWS = M * ROW_MATS;                         // of a subgroup
-const uint KEY_MATS = KEY_TILE / N;
+const uint CHUNKS = KEY_TILE / (N * CHUNK_MATS);
 const uint OPERAND_TYPE = BFLOAT == 1 ? 2u : 1u;        // TYPE_BFLOAT16, TYPE_FLOAT16
 const uint TYPE_Q = OPERAND_TYPE, TYPE_K = OPERAND_TYPE, TYPE_V = OPERAND_TYPE, TYPE_OUT = OPERAND_TYPE;
 const bool VECTOR = true;
@@ -75,7 +78,7 @@ const uint VALUE_ROW = VALUE8 + PAD;
 const uint VALUES_AT = KEY_TILE * KEY_ROW;
 const uint TILES_END = VALUES_AT + KEY_TILE * VALUE_ROW;
 const uint PASSING = ROWS * (KEY_ROW > VALUE_ROW ? KEY_ROW : VALUE_ROW);    // of a subgroup
-const uint AREA = TILES_END > PASSING ? TILES_END : PASSING;
+const uint AREA = BUFFERS * TILES_END > PASSING ? BUFFERS * TILES_END : PASSING;
 const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
 
 shared uvec4 area[AREA];
@@ -94,7 +97,7 @@ const uint OWN = ROW_MATS * SLOTS;                      // rows that an invocati
 #define EACH_PLACE(work) [[unroll]] for (uint e = 0u; e < PLACE_COUNT; e++) { work }
 
 OPERAND_A query[ROW_MATS * DIM_MATS];
-ACCUMULATOR scores[ROW_MATS * KEY_MATS];
+ACCUMULATOR scores[ROW_MATS * CHUNK_MATS];
 ACCUMULATOR outputs[ROW_MATS * VALUE_MATS];
 float running_max[OWN];
 float running_sum[OWN];         // of the invocation's own elements
@@ -104,6 +107,7 @@ uvec4 values_ahead[PREFETCH ? VALUE_CHUNKS : 1u];
 uint query_dim, out_dim, k_stride, v_stride;
 uint k_base, v_base;
 uint own_key, own_value;        // where the first eight elements lie that an invocation reads of tile 0
+uint tile_at = 0u;              // where the tile lies in shared memory that is multiplied
 int key_first, key_end;
 int seen_first, seen_end;       // the keys that any row sees
 float factor;                   // of differences of scores, to base 2
@@ -149,17 +153,20 @@ uvec4 value_chunk(int first, uint i, bool inner) {
     return WHOLE ? v_words4[(row + d) >> 3] : value_operands(row, d, out_dim);
 }
 
+// put_at is where the next tile goes.
+uint put_at() { return BUFFERS == 2u ? TILES_END - tile_at : 0u; }
+
 void put_key_chunk(uint i, uvec4 x) {
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
     if (KEY_TILE * DIM8 % gl_WorkGroupSize.x == 0u || c < KEY_TILE * DIM8) {
-        area[c / DIM8 * KEY_ROW + c % DIM8] = x;
+        area[put_at() + c / DIM8 * KEY_ROW + c % DIM8] = x;
     }
 }
 
 void put_value_chunk(uint i, uvec4 x) {
     uint c = gl_LocalInvocationID.x + i * gl_WorkGroupSize.x;
     if (KEY_TILE * VALUE8 % gl_WorkGroupSize.x == 0u || c < KEY_TILE * VALUE8) {
-        area[VALUES_AT + c / VALUE8 * VALUE_ROW + c % VALUE8] = x;
+        area[put_at() + VALUES_AT + c / VALUE8 * VALUE_ROW + c % VALUE8] = x;
     }
 }
 
@@ -237,16 +244,17 @@ void load_queries(RowTile tile) {
     }
 }
 
-void multiply_keys() {
-    [[unroll]] for (uint i = 0u; i < ROW_MATS * KEY_MATS; i++) {
+// multiply_keys makes the scores of a chunk of the tile's keys.
+void multiply_keys(uint chunk) {
+    [[unroll]] for (uint i = 0u; i < ROW_MATS * CHUNK_MATS; i++) {
         scores[i] = ACCUMULATOR(0.0);
     }
     [[unroll]] for (uint x = 0u; x < DIM_MATS; x++) {
-        [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
+        [[unroll]] for (uint n = 0u; n < CHUNK_MATS; n++) {
             OPERAND_B keys;
-            coopMatLoad(keys, area, n * N * KEY_ROW + x * (N / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(keys, area, tile_at + (chunk * CHUNK_MATS + n) * N * KEY_ROW + x * (N / 8u), KEY_ROW, gl_CooperativeMatrixLayoutColumnMajor);
             [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
-                scores[r * KEY_MATS + n] = coopMatMulAdd(query[r * DIM_MATS + x], keys, scores[r * KEY_MATS + n]);
+                scores[r * CHUNK_MATS + n] = coopMatMulAdd(query[r * DIM_MATS + x], keys, scores[r * CHUNK_MATS + n]);
             }
         }
     }
@@ -259,13 +267,13 @@ void hide(int first) {
         [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
             seen[o] = ivec2(row_words[subgroup_row() + own_row(r * SLOTS + o)]) - first - int(lane_column());
         }
-        [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-            ACCUMULATOR rows = scores[r * KEY_MATS + n];
+        [[unroll]] for (uint n = 0u; n < CHUNK_MATS; n++) {
+            ACCUMULATOR rows = scores[r * CHUNK_MATS + n];
             EACH_PLACE(
                 int key = int(n * N + place_column(e));
                 rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? finite_floor(rows[e]) : minus_infinity();
             )
-            scores[r * KEY_MATS + n] = rows;
+            scores[r * CHUNK_MATS + n] = rows;
         }
     }
 }
@@ -280,13 +288,7 @@ float weight(float score, float top) {
     return !KEEPS_NAN && is_nan(d) ? d : exp2(x);
 }
 
-ACCUMULATOR by_row(uint r, float x[OWN]) {
-    ACCUMULATOR rows;
-    EACH_PLACE(rows[e] = x[r * SLOTS + slot_of(e)];)
-    return rows;
-}
-
-// raise brings the running maxima of rows up to those of the tile, where these are larger by much. masked: what is hidden is -inf, and
+// raise brings the running maxima of rows up to those of the chunk, where these are larger by much. masked: what is hidden is -inf, and
 // nothing else is.
 void raise(bool masked) {
     float top[OWN];
@@ -295,8 +297,8 @@ void raise(bool masked) {
         [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
             top[r * SLOTS + o] = LOWEST;
         }
-        [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-            ACCUMULATOR rows = scores[r * KEY_MATS + n];
+        [[unroll]] for (uint n = 0u; n < CHUNK_MATS; n++) {
+            ACCUMULATOR rows = scores[r * CHUNK_MATS + n];
             EACH_PLACE(top[r * SLOTS + slot_of(e)] = max(top[r * SLOTS + slot_of(e)], rows[e]);)
         }
     }
@@ -317,7 +319,7 @@ void raise(bool masked) {
 #if BFLOAT
         // Scores that overflowed to -inf are the lowest there are, where nothing else is. Numbers in float16 have no such products.
         if (!masked && subgroupAny(lowest)) {
-            [[unroll]] for (uint i = 0u; i < ROW_MATS * KEY_MATS; i++) {
+            [[unroll]] for (uint i = 0u; i < ROW_MATS * CHUNK_MATS; i++) {
                 ACCUMULATOR rows = scores[i];
                 EACH_PLACE(rows[e] = finite_floor(rows[e]);)
                 scores[i] = rows;
@@ -325,7 +327,8 @@ void raise(bool masked) {
         }
 #endif
         [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
-            ACCUMULATOR rows = by_row(r, decay);
+            ACCUMULATOR rows;
+            EACH_PLACE(rows[e] = decay[r * SLOTS + slot_of(e)];)
             [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
                 outputs[r * VALUE_MATS + n] = outputs[r * VALUE_MATS + n] * rows;
             }
@@ -341,11 +344,11 @@ ELEMENT element(float w) {
     return ELEMENT(w);
 }
 
-void add_values() {
-    [[unroll]] for (uint x = 0u; x < KEY_MATS; x++) {
+void add_values(uint chunk) {
+    [[unroll]] for (uint x = 0u; x < CHUNK_MATS; x++) {
         OPERAND_A weights[ROW_MATS];
         [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
-            ACCUMULATOR rows = scores[r * KEY_MATS + x];
+            ACCUMULATOR rows = scores[r * CHUNK_MATS + x];
             OPERAND_A own;
             EACH_PLACE(
                 uint o = r * SLOTS + slot_of(e);
@@ -360,11 +363,53 @@ void add_values() {
         }
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
             OPERAND_B values;
-            coopMatLoad(values, area, VALUES_AT + x * N * VALUE_ROW + n * (N / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(values, area, tile_at + VALUES_AT + (chunk * CHUNK_MATS + x) * N * VALUE_ROW + n * (N / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
                 outputs[r * VALUE_MATS + n] = coopMatMulAdd(weights[r], values, outputs[r * VALUE_MATS + n]);
             }
         }
+    }
+}
+
+// One row's place in the running state, in floats: the maximum, the sums of those who hold its elements, by column,
+// then its unnormalised output.
+const uint STATE_HEAD = 4u + N;
+layout(std430, set = 0, binding = 0) buffer StateFloats { float state_floats[]; };
+
+uint state_row(uint row) { return 4u * slice.state_base + (own_slot() + row) * (STATE_HEAD + VALUE_MATS * N); }
+
+void resume() {
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        uint at = state_row(own_row(o));
+        running_max[o] = state_floats[at];
+        running_sum[o] = state_floats[at + 4u + lane_column()];
+    }
+    [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
+        ACCUMULATOR rows;
+        EACH_PLACE(rows[e] = state_floats[state_row(i / VALUE_MATS * M + row_at(e)) + STATE_HEAD + i % VALUE_MATS * N + column_at(e)];)
+        outputs[i] = rows;
+    }
+}
+
+void suspend() {
+    int row = own_tile().row + int(subgroup_row());
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        if (computes(row + int(own_row(o)))) {
+            uint at = state_row(own_row(o));
+            state_floats[at + 4u + lane_column()] = running_sum[o];
+            if (lane_column() == 0u) {
+                state_floats[at] = running_max[o];
+            }
+        }
+    }
+    [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
+        ACCUMULATOR rows = outputs[i];
+        EACH_PLACE(
+            uint r = i / VALUE_MATS * M + row_at(e);
+            if (computes(row + int(r))) {
+                state_floats[state_row(r) + STATE_HEAD + i % VALUE_MATS * N + column_at(e)] = rows[e];
+            }
+        )
     }
 }
 
@@ -424,11 +469,15 @@ void finish() {
         by[o] = uintBitsToFloat(row_words[subgroup_row() + own_row(o)].y);
     }
     if (PARTIAL) {
-        [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
-            ACCUMULATOR rows = by_row(r, by);
-            [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
-                coopMatStore(outputs[r * VALUE_MATS + n] * rows, out_data, slice.out_base + (slot + r * M) * (VALUE_MATS * N) + n * N, VALUE_MATS * N, gl_CooperativeMatrixLayoutRowMajor);
-            }
+        [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
+            ACCUMULATOR rows = outputs[i];
+            EACH_PLACE(
+                uint r = i / VALUE_MATS * M + row_at(e);
+                uint d = i % VALUE_MATS * N + column_at(e);
+                if (computes(row + int(r)) && d < out_dim) {
+                    out_data[slice.out_base + (slot + r) * out_dim + d] = rows[e] * by[i / VALUE_MATS * SLOTS + slot_of(e)];
+                }
+            )
         }
         return;
     }
@@ -461,24 +510,41 @@ void finish() {
     }
 }
 
-// step takes in the tile of keys from first on, which are in shared memory once all invocations are here. inner: nothing is hidden in it, and
-// all keys of the next one are seen.
+// step takes in the tile of keys from first on, which are in shared memory once all invocations are here, with two buffers its values,
+// too. inner: nothing is hidden in it, and all keys of the next one are seen.
 void step(int first, bool inner) {
     int next = first + int(KEY_TILE);
-    barrier();
-    fetch_values(first, inner);
-    multiply_keys();
-    put_values(first, inner);
-    barrier();
     bool more = inner || next < seen_end;
-    if (more) {
-        fetch_keys(next, inner);
+    int values_first = BUFFERS == 2u ? next : first;
+    barrier();
+    if (BUFFERS == 2u) {
+        tile_at = TILES_END - tile_at;
     }
-    if (!inner) {
-        hide(first);
+    if (BUFFERS == 1u || more) {
+        fetch_values(values_first, inner);
     }
-    raise(!inner);
-    add_values();
+    [[unroll]] for (uint c = 0u; c < CHUNKS; c++) {
+        multiply_keys(c);
+        if (c == (BUFFERS == 2u ? CHUNKS / 2u : 0u)) {
+            if (BUFFERS == 1u || more) {
+                put_values(values_first, inner);
+            }
+            if (BUFFERS == 1u) {
+                barrier();
+            }
+            if (more) {
+                fetch_keys(next, inner);
+            }
+        }
+        if (!inner) {
+            hide(first + int(c * CHUNK_MATS * N));
+        }
+        raise(!inner);
+        add_values(c);
+    }
+    if (BUFFERS == 1u && CHUNKS > 1u) {
+        barrier();
+    }
     if (more) {
         put_keys(next, inner);
     }
@@ -520,10 +586,17 @@ void main() {
         running_max[o] = LOWEST;
         running_sum[o] = 0.0;
     }
+    if (SLICED && (slice.phase & PHASE_RESUME) != 0u) {
+        resume();
+    }
     int tile_first = seen_first / int(KEY_TILE) * int(KEY_TILE);
     if (seen_first < seen_end) {
         fetch_keys(tile_first, false);
         put_keys(tile_first, false);
+        if (BUFFERS == 2u) {
+            fetch_values(tile_first, false);
+            put_values(tile_first, false);
+        }
     }
     // Inner tiles have a loop of their own: what hides would take registers of it.
     int inner_end = min(first_row.y, seen_end - int(KEY_TILE));
@@ -535,5 +608,9 @@ void main() {
             step(tile_first, false);
         }
     }
-    finish();
+    if (SLICED && (slice.phase & PHASE_SUSPEND) != 0u) {
+        suspend();
+    } else {
+        finish();
+    }
 }
