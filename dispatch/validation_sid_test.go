@@ -42,6 +42,10 @@ func TestValidationRaces(t *testing.T) {
 		{"flash/range parts", dispatch.Config{Splits: 3, Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
 			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
 		}},
+		{"flash/range slices", dispatch.Config{Budget: 1, Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
+			b.TakeRange(2, 2)
+			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
+		}},
 		{"flash/decode", dispatch.Config{Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
 			b.TakeDecode()
 			attntest.RunTypes(t, b, attntest.Options{Filter: decodeCases})
