@@ -484,8 +484,8 @@ type planner struct {
 	// team: the rung of subgroups takes fewVariant with teams like this, in groups of so many lanes, whatever the device and the
 	// number of rows. For tests.
 	team *forcedTeam
-	// rangeMats: the matrices that the rows of a subgroup take in flash_range.comp, if any, and the tiles that shared memory holds. For tests.
-	rangeMats, rangeBuffers uint32
+	// rangeMats: the matrices that the rows of a subgroup take in flash_range.comp, if any, the keys of a tile, and the tiles that shared memory holds. For tests.
+	rangeMats, rangeKeys, rangeBuffers uint32
 	// decodes: flash_decode.comp is taken however few keys there are, whatever the device. For tests.
 	decodes bool
 }

@@ -37,7 +37,7 @@ func (b *Backend) TakeTeams(keys, members uint32, lanes int) {
 // TakeDecode makes flash_decode.comp serve whatever it can.
 func (b *Backend) TakeDecode() { b.planner.decodes = true }
 
-// TakeRange makes the rows of a subgroup take so many matrices in flash_range.comp, and shared memory hold so many tiles.
-func (b *Backend) TakeRange(mats, buffers uint32) {
-	b.planner.rangeMats, b.planner.rangeBuffers = mats, buffers
+// TakeRange makes the rows of a subgroup take so many matrices in flash_range.comp, and shared memory hold so many tiles of so many keys.
+func (b *Backend) TakeRange(mats, keys, buffers uint32) {
+	b.planner.rangeMats, b.planner.rangeKeys, b.planner.rangeBuffers = mats, keys, buffers
 }

@@ -59,6 +59,7 @@ const matrixPad = 1
 // general is the key of the kernel for all that flash_range.comp is not for, in the same tile.
 func (k matrixKey) general() tiledKey {
 	k.Range, k.rangeParts = false, rangeParts{}
+	k.KeyTile = uint32(k.keys())
 	return k
 }
 
@@ -100,7 +101,7 @@ func (k matrixKey) spec() []vk.SpecConstant {
 	}
 }
 
-func (k matrixKey) keys() int      { return int(k.KeyTile) }
+func (k matrixKey) keys() int      { return max(keyTile, int(k.KeyTile)) } // flash_range.comp may take half of them at a time
 func (k matrixKey) subgroups() int { return int(k.Invocations / k.SubgroupSize) }
 func (k matrixKey) variant() string {
 	if k.Range {
@@ -227,10 +228,10 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	if key.Range {
 		key.Whole, key.Buffers = op.HeadDim == d && op.ValueDim == dv, 1
 		if !software {
-			subgroups = key.rangeShape(max(d, dv), rangeFills(caps, op))
+			subgroups = key.rangeShape(max(d, dv), wideFits(caps, op))
 		}
 		if p.rangeMats > 0 {
-			key.RowMats, key.Buffers = p.rangeMats, p.rangeBuffers
+			key.RowMats, key.KeyTile, key.Buffers = p.rangeMats, p.rangeKeys, p.rangeBuffers
 		}
 	}
 	// What an invocation holds of outputs and queries, in words of about 255.
@@ -276,8 +277,9 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 		case uint32(f.shared) <= limit:
 			f.key = key
 			return f, ""
-		case key.Buffers > 1:
+		case key.Buffers > 1: // the shape without them, or at least less
 			key.RowMats, key.KeyTile, key.Buffers = 1, 2*key.KeyTile, 1
+			key.Ahead = key.Ahead && key.KeyTile > keyTile
 		case key.KeyTile > keyTile:
 			key.KeyTile /= 2
 		case key.Invocations > required:
@@ -289,20 +291,21 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 }
 
 // rangeShape gives a key of flash_range.comp the shape that was fastest on an H200 (driver 580.159.04), see docs/benchmarks: as many rows of a subgroup as
-// registers hold. Two matrices of rows halve what is read of shared memory; of heads of 128 they leave room for the scores of one matrix of keys, and two
-// buffers then make up for short tiles. It returns the number of subgroups. many: row tiles of 256 rows are enough to fill the device.
-func (k *matrixKey) rangeShape(d int, many bool) (subgroups uint32) {
+// registers hold. Two matrices of rows halve what is read of shared memory, for heads of 128 only with the scores of one matrix of keys at a time, and
+// two buffers make up for short tiles. It returns the number of subgroups. wide: row tiles of wideRows are worth while.
+func (k *matrixKey) rangeShape(d int, wide bool) (subgroups uint32) {
+	k.Ahead = true
 	switch {
 	case d <= 64:
-		k.RowMats, k.Ahead = 2, true
+		k.RowMats = 2
 		return 4
 	case d <= 96:
-		k.RowMats, k.Ahead, k.KeyTile = 2, true, keyTile
+		k.RowMats, k.KeyTile = 2, keyTile
 		return 4
-	case d <= 128 && many:
-		k.RowMats, k.Ahead, k.KeyTile, k.Buffers = 2, true, keyTile, 2
-	case d <= 128:
-		k.Ahead = true
+	case d > 128:
+		k.KeyTile, k.Buffers = max(keyTile/2, k.N), 2
+	case wide:
+		k.RowMats, k.KeyTile, k.Buffers = 2, keyTile, 2
 	}
 	return 8
 }
@@ -310,15 +313,17 @@ func (k *matrixKey) rangeShape(d int, many bool) (subgroups uint32) {
 // wideRows are the rows of the largest row tile of flash_range.comp.
 const wideRows = 256
 
-// rangeFills reports whether row tiles of wideRows are worth while: their workgroups take a multiprocessor each (an H200 has 132), and at the end of a call some
-// of these wait for the others, longer for larger tiles, so there have to be enough for about two rounds. Few rows would leave matrices empty.
-func rangeFills(caps *vk.Caps, op vkattn.Attention) bool {
+// wideFits reports whether row tiles of wideRows are worth while for heads of 128. Their workgroups take a multiprocessor each (an H200 has 132), and at the end of a
+// call some of these wait for the others, longer for larger tiles, so there have to be enough for about two rounds. Few rows would leave matrices empty, and masks
+// that are not full make tiles unequal and their edges dear: a causal call took a fifth longer in it.
+func wideFits(caps *vk.Caps, op vkattn.Attention) bool {
 	pack := 1
 	if op.SeqQ < wideRows {
 		pack = sharing(op)
 	}
 	rows := op.SeqQ * pack
-	return rows > wideRows/2 && op.Batch*op.HeadsQ/pack*ceilDiv(rows, wideRows) >= 4*parallelTiles(caps, wideRows, rows)
+	return !op.Causal && !op.Window.Given() && op.Chunk == 0 && rows > wideRows/2 &&
+		op.Batch*op.HeadsQ/pack*ceilDiv(rows, wideRows) >= 4*parallelTiles(caps, wideRows, rows)
 }
 
 func matrixVariant(operand vkattn.Type) string {

@@ -103,7 +103,7 @@ func TestMatrixFits(t *testing.T) {
 					if uint32(f.shared) > limits.MaxComputeSharedMemorySize || k.Invocations > limits.MaxComputeWorkGroupInvocations || k.Invocations%k.SubgroupSize != 0 {
 						t.Errorf("%s, head size %d: %d bytes of shared memory, %d invocations", r.Caps.Name, d, f.shared, k.Invocations)
 					}
-					if pd, pv := k.padded(); pd < d || pv < (d+1)/2 || k.KeyTile%keyTile != 0 || k.KeyTile%k.N != 0 || k.tileRows() < int(k.M) {
+					if pd, pv := k.padded(); pd < d || pv < (d+1)/2 || k.keys()%keyTile != 0 || k.keys()%int(k.KeyTile) != 0 || k.KeyTile%k.N != 0 || k.tileRows() < int(k.M) {
 						t.Errorf("%s, head size %d: %+v", r.Caps.Name, d, k)
 					}
 					if k.Layout.Registers || k.Layout.Direct {
@@ -218,7 +218,8 @@ func TestRangeShapes(t *testing.T) {
 		{"128, many heads of few rows", 128, 1024, 128, 0, tall},
 		{"128, many heads of more rows", 128, 1024, 200, 0, shape{8, 2, 32, 1, 2}},
 		{"128, 32 KiB", 128, 16, 8192, 32 << 10, shape{8, 1, 32, 2, 1}},
-		{"256", 256, 16, 8192, 0, shape{8, 1, 32, 2, 1}},
+		{"192", 192, 16, 8192, 0, shape{8, 1, 16, 1, 2}},
+		{"256", 256, 16, 8192, 0, shape{8, 1, 16, 1, 2}},
 	} {
 		op, caps := halves(c.d, c.d), caps.Clone()
 		op.HeadsQ, op.SeqQ = c.heads, c.rows
@@ -230,10 +231,18 @@ func TestRangeShapes(t *testing.T) {
 			t.Fatalf("%s: %s", c.name, why)
 		}
 		k := f.key.(matrixKey)
+		for name, narrower := range map[string]func(*vkattn.Attention){"causal": func(o *vkattn.Attention) { o.Causal = true }, "a window": func(o *vkattn.Attention) { o.Window.Left = vkattn.Tokens(900) },
+			"chunks": func(o *vkattn.Attention) { o.Chunk = 4096 }} {
+			op := op
+			narrower(&op)
+			if f, why := p.fitMatrix(&caps, op.Canonical(), vkattn.Float16, nil); why != "" || c.d == 128 && f.key.tileRows() > wideRows/2 {
+				t.Errorf("%s, %s: %+v %s", c.name, name, f.key, why)
+			}
+		}
 		if got := (shape{k.Invocations / k.SubgroupSize, k.RowMats, k.KeyTile, k.ChunkMats, k.Buffers}); !k.Range || got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
-		if k.loaded(k.Types, 4).(matrixKey).Range || k.forPiece(&piece{resume: true}, 0, true).(matrixKey).rangeParts != (rangeParts{true, true, true, k.ChunkMats, k.Buffers}) {
+		if g := k.loaded(k.Types, 4).(matrixKey); g.Range || g.KeyTile%keyTile != 0 || g.keys() != k.keys() || g.tileRows() != k.tileRows() || k.forPiece(&piece{resume: true}, 0, true).(matrixKey).rangeParts != (rangeParts{true, true, true, k.ChunkMats, k.Buffers}) {
 			t.Errorf("%s: %+v", c.name, k)
 		}
 	}

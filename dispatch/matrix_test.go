@@ -65,16 +65,18 @@ func TestRange(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		mats   uint32
+		keys   uint32
 		bufs   uint32
 		cfg    dispatch.Config
 		slices bool
 	}{
-		{"whole", 1, 1, dispatch.Config{}, false}, {"two matrices", 2, 1, dispatch.Config{}, false}, {"parts", 2, 1, dispatch.Config{Splits: 3}, false},
-		{"slices", 1, 1, dispatch.Config{Budget: 1}, true}, {"two buffers", 2, 2, dispatch.Config{}, false}, {"slices, two buffers", 2, 2, dispatch.Config{Budget: 1}, true},
+		{"whole", 1, 32, 1, dispatch.Config{}, false}, {"two matrices", 2, 32, 1, dispatch.Config{}, false}, {"parts", 2, 32, 1, dispatch.Config{Splits: 3}, false},
+		{"slices", 1, 32, 1, dispatch.Config{Budget: 1}, true}, {"two buffers", 2, 32, 2, dispatch.Config{}, false}, {"short tiles", 1, 16, 2, dispatch.Config{}, false},
+		{"slices of short tiles", 1, 16, 2, dispatch.Config{Budget: 1}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := matrixOnly(t, "matrix", c.cfg)
-			b.TakeRange(c.mats, c.bufs)
+			b.TakeRange(c.mats, c.keys, c.bufs)
 			args := problem(op, 3)
 			for _, x := range []*vkattn.Tensor{&args.Q, &args.K, &args.V, &args.Out} {
 				var err error
@@ -154,7 +156,7 @@ func TestRangeCutRows(t *testing.T) {
 			cfg := lowered(override)
 			cfg.Splits = splits
 			b := matrixOnly(t, "matrix", cfg)
-			b.TakeRange(2, 2)
+			b.TakeRange(2, 32, 2)
 			on := args
 			for _, x := range []struct {
 				t   *vkattn.Tensor

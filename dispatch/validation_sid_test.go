@@ -43,7 +43,7 @@ func TestValidationRaces(t *testing.T) {
 			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
 		}},
 		{"flash/range slices", dispatch.Config{Budget: 1, Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
-			b.TakeRange(2, 2)
+			b.TakeRange(2, 32, 2)
 			attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases})
 		}},
 		{"flash/decode", dispatch.Config{Disable: []string{"subgroup", "plain", "matrix2"}}, func(t *testing.T, b *dispatch.Backend) {
