@@ -123,20 +123,19 @@ void load_queries(RowTile tile, int rows) {
         query[x] = OPERAND_A(0.0);
     }
     EACH_SLOT(
-        if (int(slot_row(o)) < rows) {
-            Row own = find_row(tile, tile.row + int(slot_row(o)));
-            uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row;
-            [[unroll]] for (uint g = 0u; g < DIM_EIGHTS; g++) {
-                uvec4 eight = query_operands(base, key_eight(g, line), dim) ^ sign;
-                [[unroll]] for (uint n = 0u; n < KEYS_SERVED; n++) {
-                    OPERAND_A own_query = query[g * KEYS_SERVED + n];
-                    EACH_PLACE(
-                        if (slot_of(e) == o) {
-                            own_query[e] = part_of(eight, n * OWN_ROWS + gathered(place_column(e), PLACE_ROWS));
-                        }
-                    )
-                    query[g * KEYS_SERVED + n] = own_query;
-                }
+        Row own = find_row(tile, tile.row + min(int(slot_row(o)), rows - 1));
+        uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row;
+        [[unroll]] for (uint g = 0u; g < DIM_EIGHTS; g++) {
+            uvec4 eight = query_operands(base, key_eight(g, line), dim) ^ sign;
+            eight = int(slot_row(o)) < rows ? eight : uvec4(0u);
+            [[unroll]] for (uint n = 0u; n < KEYS_SERVED; n++) {
+                OPERAND_A own_query = query[g * KEYS_SERVED + n];
+                EACH_PLACE(
+                    if (slot_of(e) == o) {
+                        own_query[e] = part_of(eight, n * OWN_ROWS + gathered(place_column(e), PLACE_ROWS));
+                    }
+                )
+                query[g * KEYS_SERVED + n] = own_query;
             }
         }
     )
