@@ -100,6 +100,10 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
+// MatrixUnits reports whether kernels on a Path (of a Report or an Explanation) multiply on matrix units. These round the weights of keys to the
+// type of the queries, which results of 16 bits show.
+func MatrixUnits(path string) bool { return strings.HasPrefix(path, "matrix") }
+
 // Report says how a batch went. Sums run over the calls of the batch; names are those of the last call.
 type Report struct {
 	Info

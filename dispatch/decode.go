@@ -17,7 +17,6 @@ type decodeKey struct {
 	SubgroupSize uint32
 	M, N         uint32 // of one product, N being its K, too
 	Rows         uint32 // of a tile
-	KeyMats      uint32 // matrices of keys in a step
 	DimMats      uint32 // matrices of a query or key row
 	ValueMats    uint32 // of a value row
 	Ahead        bool   // keys and values are read a step ahead
@@ -32,7 +31,7 @@ type decodeKey struct {
 func (k decodeKey) spec() []vk.SpecConstant {
 	return []vk.SpecConstant{
 		{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.Rows},
-		{ID: 5, Value: k.KeyMats}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 8, Value: k.rest.Paged}, {ID: 10, Value: b2u(k.Ahead)},
+		{ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 10, Value: b2u(k.Ahead)},
 		{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 15, Value: k.Layout.RightLanes}, {ID: 16, Value: k.Layout.RightPlaces},
 		{ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 23, Value: b2u(k.Partial)}, {ID: 24, Value: b2u(k.Whole)},
 	}
@@ -59,7 +58,7 @@ func (k decodeKey) padded() (d, dv int) { return int(k.DimMats * k.N), int(k.Val
 func (k decodeKey) general() tiledKey   { return k.rest }
 
 func (k decodeKey) tile() string {
-	return fmt.Sprintf("%dx%d, %d subgroups that share %d rows, matrices of %dx%dx%d", k.Rows, k.KeyMats*k.N, k.Invocations/k.SubgroupSize, k.Rows, k.M, k.N, k.N)
+	return fmt.Sprintf("%dx%d, %d subgroups that share %d rows, matrices of %dx%dx%d", k.Rows, k.N, k.Invocations/k.SubgroupSize, k.Rows, k.M, k.N, k.N)
 }
 
 func (k decodeKey) loaded(t types, multiple int) tiledKey {
@@ -121,7 +120,7 @@ func (p *planner) fitDecode(caps *vk.Caps, op vkattn.Attention, disabled map[str
 	if why != "" {
 		return f, why
 	}
-	key := decodeKey{Variant: decodeVariants[operand], SubgroupSize: required, M: shape.M, N: shape.N, Rows: 1, KeyMats: 1, Types: typesOf(op)}
+	key := decodeKey{Variant: decodeVariants[operand], SubgroupSize: required, M: shape.M, N: shape.N, Rows: 1, Types: typesOf(op)}
 	layout, known := p.layouts.of(key.probe())
 	key.Layout = layout
 	if _, off := disabled[matrixRegisters]; off || known && !layout.mirrored(int(shape.M), int(shape.N), int(required)) {

@@ -18,7 +18,7 @@
 // there is to do. It takes what flash_range.comp takes, with as many rows as a matrix has or fewer (heads that share their keys are rows).
 //
 // One workgroup computes one row tile, of ROWS rows, over a part of the keys. All of its subgroups have the same rows, whose queries
-// and outputs are matrices in its registers, and take steps of KEY_MATS * N keys in turn: those of all parts of the dispatch, so that what is read at
+// and outputs are matrices in its registers, and take N keys at a time in turn: those of all parts of the dispatch, so that what is read at
 // a time lies together. Keys and values come from memory into the registers where matrices have them (lib/matrix_right.glsl), a step
 // ahead if there is room; there is no shared memory in between, and nobody waits for others. In the end the subgroups of a workgroup add up.
 //
@@ -31,7 +31,6 @@ layout(constant_id = 1) const uint SUBGROUP = 8;
 layout(constant_id = 2) const uint M = 8;
 layout(constant_id = 3) const uint N = 8;               // and K
 layout(constant_id = 4) const uint ROWS = 4;            // of a tile, at most M
-layout(constant_id = 5) const uint KEY_MATS = 1;        // matrices of keys in a step
 layout(constant_id = 6) const uint DIM_MATS = 8;        // of a query or key row: D <= N * DIM_MATS
 layout(constant_id = 7) const uint VALUE_MATS = 8;      // of a value row
 layout(constant_id = 10) const bool AHEAD = true;       // keys and values are read a step ahead, which takes more registers
@@ -49,7 +48,6 @@ const uint TYPE_Q = OPERAND_TYPE, TYPE_K = OPERAND_TYPE, TYPE_V = OPERAND_TYPE, 
 const bool VECTOR = true;
 const bool WIDE = true;
 const bool SCORES = false;
-const uint KEYS = 1u, KEY_TILE = 32u;
 
 #include "lib/params.glsl"
 #include "lib/slice.glsl"
@@ -60,10 +58,8 @@ const uint OPERAND = OPERAND_TYPE;
 #include "lib/matrix_layout.glsl"
 #include "lib/matrix_right.glsl"
 #include "lib/sequence.glsl"
-#include "lib/keys.glsl"
 #include "lib/mask.glsl"
 
-const uint STEP = KEY_MATS * N;                         // keys
 const uint DIM_EIGHTS = DIM_MATS / KEYS_SERVED;         // of a key row, that an invocation has
 const uint VALUE_EIGHTS = VALUE_MATS / VALUES_SERVED;
 const uint VALUE_SIZE = VALUE_MATS * N;
@@ -82,12 +78,12 @@ shared vec2 states[SUBGROUPS * ROWS];                   // running maximum, and 
 #define EACH_SLOT(work) [[unroll]] for (uint o = 0u; o < SLOTS; o++) { if (row_in(PLACES, place_of(o)) < ROWS) { work } }
 
 OPERAND_A query[DIM_MATS];
-ACCUMULATOR scores[KEY_MATS];
+ACCUMULATOR scores;
 ACCUMULATOR outputs[VALUE_MATS];
 float running_max[SLOTS];
 float running_sum[SLOTS];       // of the invocation's own elements
-uvec4 keys_ahead[KEY_MATS * OWN_COLUMNS * DIM_EIGHTS];
-uvec4 values_ahead[KEY_MATS * OWN_ROWS * VALUE_EIGHTS];
+uvec4 keys_ahead[OWN_COLUMNS * DIM_EIGHTS];
+uvec4 values_ahead[OWN_ROWS * VALUE_EIGHTS];
 
 uint k_base, v_base;
 int lo, hi;                     // keys that any row sees
@@ -96,19 +92,12 @@ float factor;                   // of differences of scores, to base 2
 
 uint slot_row(uint o) { return row_in(PLACES, place_of(o)) | lane_row(); }
 
-// row_of is where key j lies, or one that is seen.
-uint row_of(int j) {
-    uint key = uint(clamp(j, lo, hi - 1));
-    if (PAGED == 0u) {
-        return key;
-    }
-    uint page = key / page_tokens;
-    return page_row(page) + key - page * page_tokens;
-}
+// near_key is key j, or the nearest that is seen: what no row sees may hold anything, NaN included.
+uint near_key(int j) { return uint(clamp(j, lo, hi - 1)); }
 
 void load_keys(int first) {
-    [[unroll]] for (uint i = 0u; i < KEY_MATS * OWN_COLUMNS; i++) {
-        uint row = k_base + row_of(first + int(i / OWN_COLUMNS * N + right_column(i % OWN_COLUMNS))) * k_row;
+    [[unroll]] for (uint i = 0u; i < OWN_COLUMNS; i++) {
+        uint row = k_base + near_key(first + int(right_column(i))) * k_row;
         [[unroll]] for (uint g = 0u; g < DIM_EIGHTS; g++) {
             uint d = key_eight(g, row_line(row_in(RIGHT_LANES, lane())));
             keys_ahead[i * DIM_EIGHTS + g] = WHOLE ? k_words4[(row + d) >> 3] : key_operands(row, d, dim);
@@ -117,8 +106,8 @@ void load_keys(int first) {
 }
 
 void load_values(int first) {
-    [[unroll]] for (uint i = 0u; i < KEY_MATS * OWN_ROWS; i++) {
-        uint row = v_base + row_of(first + int(i / OWN_ROWS * N + right_row(i % OWN_ROWS))) * v_row;
+    [[unroll]] for (uint i = 0u; i < OWN_ROWS; i++) {
+        uint row = v_base + near_key(first + int(right_row(i))) * v_row;
         [[unroll]] for (uint g = 0u; g < VALUE_EIGHTS; g++) {
             uint d = value_eight(g, column_line(right_column(0u)));
             values_ahead[i * VALUE_EIGHTS + g] = WHOLE ? v_words4[(row + d) >> 3] : value_operands(row, d, value_dim);
@@ -134,36 +123,33 @@ void load_queries(RowTile tile, int rows) {
         query[x] = OPERAND_A(0.0);
     }
     EACH_SLOT(
-        if (int(slot_row(o)) < rows) {
-            Row own = find_row(tile, tile.row + int(slot_row(o)));
-            uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row;
-            [[unroll]] for (uint g = 0u; g < DIM_EIGHTS; g++) {
-                uvec4 eight = query_operands(base, key_eight(g, line), dim) ^ sign;
-                [[unroll]] for (uint n = 0u; n < KEYS_SERVED; n++) {
-                    OPERAND_A own_query = query[g * KEYS_SERVED + n];
-                    EACH_PLACE(
-                        if (slot_of(e) == o) {
-                            own_query[e] = part_of(eight, n * OWN_ROWS + gathered(place_column(e), PLACE_ROWS));
-                        }
-                    )
-                    query[g * KEYS_SERVED + n] = own_query;
-                }
+        Row own = find_row(tile, tile.row + min(int(slot_row(o)), rows - 1));
+        uint base = slice.q_base + tile.seq.batch * q_batch + own.head * q_head + (tile.seq.q0 + own.i) * q_row;
+        [[unroll]] for (uint g = 0u; g < DIM_EIGHTS; g++) {
+            uvec4 eight = query_operands(base, key_eight(g, line), dim) ^ sign;
+            eight = int(slot_row(o)) < rows ? eight : uvec4(0u);
+            [[unroll]] for (uint n = 0u; n < KEYS_SERVED; n++) {
+                OPERAND_A own_query = query[g * KEYS_SERVED + n];
+                EACH_PLACE(
+                    if (slot_of(e) == o) {
+                        own_query[e] = part_of(eight, n * OWN_ROWS + gathered(place_column(e), PLACE_ROWS));
+                    }
+                )
+                query[g * KEYS_SERVED + n] = own_query;
             }
         }
     )
 }
 
 void multiply_keys() {
-    [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-        scores[n] = ACCUMULATOR(0.0);
-        [[unroll]] for (uint x = 0u; x < DIM_MATS; x++) {
-            OPERAND_B keys;
-            EACH_RIGHT(
-                uvec4 eight = keys_ahead[(n * OWN_COLUMNS + own_column_of(e)) * DIM_EIGHTS + x / KEYS_SERVED];
-                keys[e] = part_of(eight, x % KEYS_SERVED * OWN_ROWS + own_row_of(e));
-            )
-            scores[n] = coopMatMulAdd(query[x], keys, scores[n]);
-        }
+    scores = ACCUMULATOR(0.0);
+    [[unroll]] for (uint x = 0u; x < DIM_MATS; x++) {
+        OPERAND_B keys;
+        EACH_RIGHT(
+            uvec4 eight = keys_ahead[own_column_of(e) * DIM_EIGHTS + x / KEYS_SERVED];
+            keys[e] = part_of(eight, x % KEYS_SERVED * OWN_ROWS + own_row_of(e));
+        )
+        scores = coopMatMulAdd(query[x], keys, scores);
     }
 }
 
@@ -171,14 +157,10 @@ void multiply_keys() {
 void hide(int first) {
     ivec2 range[SLOTS];
     EACH_SLOT(range[o] = subgroupShuffle(seen, slot_row(o)) - first - int(lane_column());)
-    [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-        ACCUMULATOR rows = scores[n];
-        EACH_USED(
-            int key = int(n * N + place_column(e));
-            rows[e] = key >= range[slot_of(e)].x && key < range[slot_of(e)].y ? finite_floor(rows[e]) : minus_infinity();
-        )
-        scores[n] = rows;
-    }
+    EACH_USED(
+        int key = int(place_column(e));
+        scores[e] = key >= range[slot_of(e)].x && key < range[slot_of(e)].y ? finite_floor(scores[e]) : minus_infinity();
+    )
 }
 
 // Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: the outputs are scaled
@@ -197,10 +179,7 @@ void raise(bool masked) {
     float top[SLOTS];
     bool grown = false;
     EACH_SLOT(top[o] = LOWEST;)
-    [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-        ACCUMULATOR rows = scores[n];
-        EACH_USED(top[slot_of(e)] = max(top[slot_of(e)], rows[e]);)
-    }
+    EACH_USED(top[slot_of(e)] = max(top[slot_of(e)], scores[e]);)
     EACH_SLOT(grown = grown || (top[o] - running_max[o]) * factor > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;)
     if (subgroupAny(grown)) {
         float decay[SLOTS];
@@ -216,11 +195,7 @@ void raise(bool masked) {
 #if BFLOAT
         // Scores that overflowed to -inf are the lowest there are, where nothing else is. Numbers in float16 have no such products.
         if (!masked && subgroupAny(lowest)) {
-            [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-                ACCUMULATOR rows = scores[n];
-                EACH_USED(rows[e] = finite_floor(rows[e]);)
-                scores[n] = rows;
-            }
+            EACH_USED(scores[e] = finite_floor(scores[e]);)
         }
 #endif
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
@@ -240,26 +215,23 @@ ELEMENT element(float w) {
 }
 
 void add_values() {
-    [[unroll]] for (uint n = 0u; n < KEY_MATS; n++) {
-        ACCUMULATOR rows = scores[n];
-        OPERAND_A weights = OPERAND_A(0.0);
-        EACH_USED(
-            uint o = slot_of(e);
-            float w = weight(rows[e], running_max[o]);
-            if (!KEEPS_NAN && floatBitsToUint(rows[e]) == 0xff800000u) {
-                w = 0.0;
-            }
-            running_sum[o] += w;
-            weights[e] = element(w);
-        )
-        [[unroll]] for (uint x = 0u; x < VALUE_MATS; x++) {
-            OPERAND_B values;
-            EACH_RIGHT(
-                uvec4 eight = values_ahead[(n * OWN_ROWS + own_row_of(e)) * VALUE_EIGHTS + x / VALUES_SERVED];
-                values[e] = part_of(eight, x % VALUES_SERVED * OWN_COLUMNS + own_column_of(e));
-            )
-            outputs[x] = coopMatMulAdd(weights, values, outputs[x]);
+    OPERAND_A weights = OPERAND_A(0.0);
+    EACH_USED(
+        uint o = slot_of(e);
+        float w = weight(scores[e], running_max[o]);
+        if (!KEEPS_NAN && floatBitsToUint(scores[e]) == 0xff800000u) {
+            w = 0.0;
         }
+        running_sum[o] += w;
+        weights[e] = element(w);
+    )
+    [[unroll]] for (uint x = 0u; x < VALUE_MATS; x++) {
+        OPERAND_B values;
+        EACH_RIGHT(
+            uvec4 eight = values_ahead[own_row_of(e) * VALUE_EIGHTS + x / VALUES_SERVED];
+            values[e] = part_of(eight, x % VALUES_SERVED * OWN_COLUMNS + own_column_of(e));
+        )
+        outputs[x] = coopMatMulAdd(weights, values, outputs[x]);
     }
 }
 
@@ -363,10 +335,9 @@ void main() {
     ivec2 first_row = subgroupShuffle(seen, 0u), last_row = subgroupShuffle(seen, SUBGROUP - 1u);
     lo = first_row.x;
     hi = last_row.y;
-    find_index(tile.seq, hi - 1);
 
-    int steps = int(gl_NumWorkGroups.z * SUBGROUPS * STEP);
-    int first = lo / int(STEP) * int(STEP) + int((gl_WorkGroupID.z * SUBGROUPS + gl_SubgroupID) * STEP);
+    int steps = int(gl_NumWorkGroups.z * SUBGROUPS * N);
+    int first = lo / int(N) * int(N) + int((gl_WorkGroupID.z * SUBGROUPS + gl_SubgroupID) * N);
     if (AHEAD && first < hi) {
         load_keys(first);
         load_values(first);
@@ -389,7 +360,7 @@ void main() {
         if (AHEAD && next < hi) {
             load_keys(next);
         }
-        bool masked = first < last_row.x || first + int(STEP) > first_row.y;
+        bool masked = first < last_row.x || first + int(N) > first_row.y;
         if (masked) {
             hide(first);
         }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -183,7 +182,7 @@ func rowTolerance(lse float64) float64 {
 
 // compare holds the outputs in args, which are in host memory, against the reference. Kernels on matrix units round weights to
 // the type of the queries.
-func (r *reference) compare(args *vkattn.Args, kernel string) *bench.Check {
+func (r *reference) compare(args *vkattn.Args, path string) *bench.Check {
 	if r.linear != nil {
 		return r.linear.compare(args)
 	}
@@ -207,7 +206,7 @@ func (r *reference) compare(args *vkattn.Args, kernel string) *bench.Check {
 		at := o.Index(s.Batch, row.Head, s.Q0+row.I, 0)
 		want, floor := r.out[n*r.dv:(n+1)*r.dv], r.floor[[2]int{row.Sequence, row.Head}]
 		allowed := rowTolerance(r.lse[n]) + rounding(args.Out.Type, r.dv, max(math.Sqrt(squares(want)), floor))
-		if strings.Contains(kernel, "matrix") {
+		if vkattn.MatrixUnits(path) {
 			allowed += rounding(args.Q.Type, 0, 0)
 		}
 		judge(c, rowError(out[at:at+r.dv], want, floor), allowed, name)

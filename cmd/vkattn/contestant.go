@@ -116,7 +116,7 @@ func (c *contestant) prepare(ctx context.Context, pr *problem, ref *reference, h
 			}
 		}
 	}
-	if c.check = ref.compare(&args, c.report.Kernel); !c.check.OK {
+	if c.check = ref.compare(&args, c.report.Path); !c.check.OK {
 		c.err = &mismatchError{fmt.Errorf("wrong results, worst row %s (allowed %s) at %s", bench.Figure(c.check.Worst), bench.Figure(c.check.Allowed), c.check.Where)}
 	}
 }

@@ -280,7 +280,7 @@ func (a *app) check(ctx context.Context, r *runFlags, pr *problem, results []*re
 	}
 	for _, res := range results {
 		if res.out != nil {
-			res.Check = ref.compare(&res.args, res.Report.Kernel)
+			res.Check = ref.compare(&res.args, res.Report.Path)
 		}
 	}
 	return nil

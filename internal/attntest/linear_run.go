@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/vkattn/vkattn"
@@ -50,8 +49,8 @@ func VerifyLinearCase(ctx context.Context, b vkattn.Backend, c LinearCase, o Opt
 			hold = asOracle
 		}
 		if plan, err := b.Plan(ctx, c.Op); err == nil {
-			r.Kernel = plan.Explain().Kernel
-			p.units = strings.Contains(r.Kernel, "matrix")
+			e := plan.Explain()
+			r.Kernel, p.units = e.Kernel, vkattn.MatrixUnits(e.Path)
 			plan.Close()
 		}
 		var v verdict

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -164,7 +163,8 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 		return fail(err)
 	}
 	defer plan.Close()
-	r.Kernel = plan.Explain().Kernel
+	e := plan.Explain()
+	r.Kernel = e.Kernel
 	p := c.Build(o.Seed)
 	zero(p.inputs)
 	spoil(p.raw, zeroCode)
@@ -176,7 +176,7 @@ func VerifySparseCase(ctx context.Context, b vkattn.Backend, c SparseCase, o Opt
 		return fail(err)
 	}
 	var v verdict
-	unsure, rows := p.compare(&v, &want, strings.Contains(r.Kernel, "matrix"))
+	unsure, rows := p.compare(&v, &want, vkattn.MatrixUnits(e.Path))
 	if v.where != "" { // there was something to compare
 		r.Worst, r.Allowed, r.Where = v.worst, v.allowed, v.where
 	}

@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"strings"
-
 	"github.com/vkattn/vkattn"
 )
 
@@ -54,7 +52,7 @@ func Bandwidth(roofs *vkattn.Roofs) float64 {
 
 // matrix is the type that the kernel's matrix units multiply, or "".
 func (r *Record) matrix() string {
-	if o := r.Op.Shape(); o != nil && strings.Contains(r.Report.Kernel, "matrix") {
+	if o := r.Op.Shape(); o != nil && vkattn.MatrixUnits(r.Report.Path) {
 		return o.TypeQ.String()
 	}
 	return ""
