@@ -8,6 +8,7 @@ import (
 	"github.com/vkattn/vkattn/cpu"
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
+	"github.com/vkattn/vkattn/vk"
 )
 
 // decodeCases are those of few rows and of types that flash_decode computes.
@@ -31,7 +32,8 @@ func TestDecode(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cfg  dispatch.Config
-	}{{"whole", dispatch.Config{}}, {"parts", dispatch.Config{Splits: 5}}, {"slices", dispatch.Config{Budget: 1}}} {
+	}{{"whole", dispatch.Config{}}, {"parts", dispatch.Config{Splits: 5}}, {"slices", dispatch.Config{Budget: 1}},
+		{"rounding not chosen", lowered(func(c *vk.Caps) { c.Features.RoundingModeRTE16 = false })}} {
 		t.Run(c.name, func(t *testing.T) {
 			c.cfg.Disable = []string{"matrix2"}
 			b := matrixOnly(t, "matrix", c.cfg)

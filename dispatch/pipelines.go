@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/internal/spirv"
 	"github.com/vkattn/vkattn/vk"
 )
 
@@ -95,7 +96,12 @@ func (p *pipelines) get(key pipelineKey, warm func(*vk.Pipeline, *vk.PipelineSpe
 		spec := key.pipelineSpec()
 		spec.Bindings, spec.Uniforms = numBindings, 1<<bindParams
 		spec.Code = p.planner.modules[spec.Name].Code
-		e.p, e.err = p.dev.NewPipeline(spec)
+		if !p.dev.Caps().Features.RoundingModeRTE16 {
+			spec.Code, e.err = spirv.AnyRounding(spec.Code)
+		}
+		if e.err == nil {
+			e.p, e.err = p.dev.NewPipeline(spec)
+		}
 		if e.err == nil {
 			if e.err = warm(e.p, &spec); e.err != nil {
 				e.p.Close()

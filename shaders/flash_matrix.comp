@@ -12,6 +12,7 @@
 #else
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #define ELEMENT float16_t
+#include "lib/nearest16.glsl"
 #endif
 
 // Exact attention, forward, on matrix units (VK_KHR_cooperative_matrix): what flash.comp computes, for q, k and v of

@@ -361,3 +361,19 @@ func TestSourceHash(t *testing.T) {
 		t.Errorf("missing include: %v", err)
 	}
 }
+
+// TestAnyRounding: the capability and the mode go, nothing else does, and a module without them stays as it is.
+func TestAnyRounding(t *testing.T) {
+	_, code := load(t)
+	if same, err := spirv.AnyRounding(code); err != nil || &same[0] != &code[0] {
+		t.Errorf("a module without: %v", err)
+	}
+	wish := slices.Concat(code[:5], []uint32{2<<16 | 17, 4467}, code[5:], []uint32{4<<16 | 16, 1, 4462, 16, 3<<16 | 16, 1, 11})
+	got, err := spirv.AnyRounding(wish)
+	if want := slices.Concat(code, []uint32{3<<16 | 16, 1, 11}); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %d words, want %d", err, len(got), len(want))
+	}
+	if _, err := spirv.AnyRounding(append(wish, 9<<16|16)); err == nil {
+		t.Error("an instruction beyond the end: no error")
+	}
+}
