@@ -62,7 +62,7 @@ func TestLinear(t *testing.T) {
 		for i, c := range linearCases() {
 			t.Run(disable+"/"+c.op.String(), func(t *testing.T) { c.run(t, b, uint64(i)) })
 		}
-		if n := b.PipelinesCreated(); n > 10 {
+		if n := b.PipelinesCreated(); n > 10 && b.Caps().DeviceType == "cpu" { // where each costs seconds
 			t.Errorf("%d pipelines, the budget is 10", n)
 		}
 	}
