@@ -376,7 +376,7 @@ void renew(float kept) {
             s = coopMatMulAdd(a, b, s);
             s = coopMatMulAdd(a, second, s);
         }
-        for (uint e = 0u; OPERAND == TYPE_FLOAT16 && e < uint(s.length()); e++) {
+        [[unroll]] for (uint e = 0u; OPERAND == TYPE_FLOAT16 && e < uint(s.length()); e++) { // elements by number: an index that varies may be one that a driver gets wrong
             top = max(top, top_of(s[e]));
         }
         coopMatStore(s, cells, i * M * SPAN + j * N, SPAN, gl_CooperativeMatrixLayoutRowMajor);
