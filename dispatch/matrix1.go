@@ -228,7 +228,7 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	if key.Range {
 		key.Whole, key.Buffers = op.HeadDim == d && op.ValueDim == dv, 1
 		if !software {
-			subgroups = key.rangeShape(max(d, dv), wideFits(caps, op))
+			subgroups = key.rangeShape(max(d, dv), !p.fixedTile && wideFits(caps, op))
 		}
 		if p.rangeMats > 0 {
 			key.RowMats, key.KeyTile, key.Buffers = p.rangeMats, p.rangeKeys, p.rangeBuffers

@@ -239,6 +239,11 @@ func TestRangeShapes(t *testing.T) {
 				t.Errorf("%s, %s: %+v %s", c.name, name, f.key, why)
 			}
 		}
+		p.fixedTile = true
+		if f, why := p.fitMatrix(&caps, op.Canonical(), vkattn.Float16, nil); why != "" || c.d == 128 && f.key.tileRows() > wideRows/2 {
+			t.Errorf("%s, the bits of a sequence being its own: %+v %s", c.name, f.key, why)
+		}
+		p.fixedTile = false
 		if got := (shape{k.Invocations / k.SubgroupSize, k.RowMats, k.KeyTile, k.ChunkMats, k.Buffers}); !k.Range || got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
