@@ -57,6 +57,7 @@ const bool SCORES = false;
 const uint OPERAND = OPERAND_TYPE;
 #include "lib/matrix_access.glsl"
 #include "lib/matrix_layout.glsl"
+#include "lib/matrix_weights.glsl"
 #include "lib/matrix_right.glsl"
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
@@ -68,12 +69,7 @@ const uint VALUE_SIZE = VALUE_MATS * N;
 shared float area[SUBGROUPS * ROWS * VALUE_SIZE];       // outputs
 shared vec2 states[SUBGROUPS * ROWS];                   // running maximum, and sum of weights; then what outputs are to be multiplied by
 
-#define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
-#define OPERAND_B coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB>
-#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
-
 // Loops over the elements of a matrix that an invocation holds, and over those in rows that a tile may have.
-#define EACH_PLACE(work) [[unroll]] for (uint e = 0u; e < PLACE_COUNT; e++) { work }
 #define EACH_USED(work) EACH_PLACE(if (row_in(PLACES, e) < ROWS) { work })
 #define EACH_RIGHT(work) [[unroll]] for (uint e = 0u; e < RIGHT_COUNT; e++) { work }
 #define EACH_SLOT(work) [[unroll]] for (uint o = 0u; o < SLOTS; o++) { if (row_in(PLACES, place_of(o)) < ROWS) { work } }
@@ -89,7 +85,6 @@ uvec4 values_ahead[OWN_ROWS * VALUE_EIGHTS];
 uint k_base, v_base;
 int lo, hi;                     // keys that any row sees
 ivec2 seen;                     // those that the row sees whose number the invocation has
-float factor;                   // of differences of scores, to base 2
 
 uint slot_row(uint o) { return row_in(PLACES, place_of(o)) | lane_row(); }
 
@@ -164,16 +159,6 @@ void hide(int first) {
     )
 }
 
-// Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: the outputs are scaled
-// only when the maximum has grown by more.
-const float SLACK = 8.0;
-
-float weight(float score, float top) {
-    precise float d = score - top;
-    precise float x = d * factor;
-    return !KEEPS_NAN && is_nan(d) ? d : exp2(x);
-}
-
 // raise brings the running maxima of rows up to those of the step, where these are larger by much. masked: what is hidden is -inf, and
 // nothing else is.
 void raise(bool masked) {
@@ -205,14 +190,6 @@ void raise(bool masked) {
             outputs[n] = rows;
         }
     }
-}
-
-// element is a number as an operand, rounded to nearest: drivers may cut bfloat16 off.
-ELEMENT element(float w) {
-#if BFLOAT
-    w = uintBitsToFloat((floatBitsToUint(w) + 0x8000u) & 0xffff0000u);
-#endif
-    return ELEMENT(w);
 }
 
 void add_values() {

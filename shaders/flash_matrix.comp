@@ -73,6 +73,7 @@ const bool CHOICES = EXTRAS >= 3u;
 const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
 #include "lib/matrix_access.glsl"
 #include "lib/matrix_layout.glsl"
+#include "lib/matrix_weights.glsl"
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
 #include "lib/blocks.glsl"
@@ -100,14 +101,6 @@ const uint KEY_CHUNKS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGro
 const uint VALUE_CHUNKS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
 const uint OWN = ROW_MATS * SLOTS;                      // rows that an invocation holds elements of
 
-#define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
-#define OPERAND_B coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB>
-#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
-
-// EACH_PLACE is a loop over the elements of a matrix that an invocation holds. The matrix must not be one of an array: NVIDIA's driver
-// then puts the array into memory, and the kernel is a third as fast.
-#define EACH_PLACE(work) [[unroll]] for (uint e = 0u; e < PLACE_COUNT; e++) { work }
-
 OPERAND_A query[KEEP_QUERY ? ROW_MATS * DIM_MATS : 1u];
 ACCUMULATOR scores[ROW_MATS * KEY_MATS];
 ACCUMULATOR outputs[ROW_MATS * VALUE_MATS];
@@ -125,7 +118,6 @@ uint bias_at[OWN], mask_at[OWN], relative_at[OWN];
 uint query_dim, out_dim, k_stride, v_stride;
 uint k_base, v_base;
 int key_first, key_end;
-float factor;                   // of differences of scores, to base 2
 int row_first, row_end;         // the rows of the tile that this dispatch computes
 
 bool computes(int row) { return row >= row_first && row < row_end; }
@@ -280,16 +272,6 @@ void multiply_keys() {
     }
 }
 
-// Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: the outputs are scaled
-// only when the maximum has grown by more.
-const float SLACK = 8.0;
-
-float weight(float score, float top) {
-    precise float d = score - top;
-    precise float x = d * factor;
-    return !KEEPS_NAN && is_nan(d) ? d : exp2(x);
-}
-
 void scale_outputs(float by[OWN]) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         ACCUMULATOR rows;
@@ -366,14 +348,6 @@ OPERAND_A to_operand(ACCUMULATOR weights) {
     OPERAND_A rows;
     coopMatLoad(rows, operand, at / 8u, N / 8u, gl_CooperativeMatrixLayoutRowMajor);
     return rows;
-}
-
-// element is a weight as an operand, rounded to nearest: drivers may cut bfloat16 off.
-ELEMENT element(float w) {
-#if BFLOAT
-    w = uintBitsToFloat((floatBitsToUint(w) + 0x8000u) & 0xffff0000u);
-#endif
-    return ELEMENT(w);
 }
 
 void add_values(bool masked) {

@@ -66,6 +66,7 @@ const bool SCORES = false;
 const uint OPERAND = OPERAND_TYPE;
 #include "lib/matrix_access.glsl"
 #include "lib/matrix_layout.glsl"
+#include "lib/matrix_weights.glsl"
 #include "lib/sequence.glsl"
 #include "lib/mask.glsl"
 
@@ -89,14 +90,6 @@ const uint KEY_CHUNKS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGro
 const uint VALUE_CHUNKS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
 const uint OWN = ROW_MATS * SLOTS;                      // rows that an invocation holds elements of
 
-#define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
-#define OPERAND_B coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB>
-#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>
-
-// EACH_PLACE is a loop over the elements of a matrix that an invocation holds. The matrix must not be one of an array: NVIDIA's driver
-// then puts the array into memory.
-#define EACH_PLACE(work) [[unroll]] for (uint e = 0u; e < PLACE_COUNT; e++) { work }
-
 OPERAND_A query[ROW_MATS * DIM_MATS];
 ACCUMULATOR scores[ROW_MATS * CHUNK_MATS];
 ACCUMULATOR outputs[ROW_MATS * VALUE_MATS];
@@ -111,7 +104,6 @@ uint own_key, own_value;        // where the first eight elements lie that an in
 uint tile_at = 0u;              // where the tile lies in shared memory that is multiplied
 int key_first, key_end;
 int seen_first, seen_end;       // the keys that any row sees
-float factor;                   // of differences of scores, to base 2
 int row_first, row_end;         // the rows of the tile that this dispatch computes
 
 // own_index is the number of the row tile, the last first: under a causal mask those take longest. Workgroups beyond the tiles get a larger one.
@@ -279,16 +271,6 @@ void hide(int first) {
     }
 }
 
-// Scores of 2^SLACK times the weight of the maximum are summed up as well as smaller ones: the outputs are scaled
-// only when the maximum has grown by more.
-const float SLACK = 8.0;
-
-float weight(float score, float top) {
-    precise float d = score - top;
-    precise float x = d * factor;
-    return !KEEPS_NAN && is_nan(d) ? d : exp2(x);
-}
-
 // raise brings the running maxima of rows up to those of the chunk, where these are larger by much. masked: what is hidden is -inf, and
 // nothing else is.
 void raise(bool masked) {
@@ -335,14 +317,6 @@ void raise(bool masked) {
             }
         }
     }
-}
-
-// element is a number as an operand, rounded to nearest: drivers may cut bfloat16 off.
-ELEMENT element(float w) {
-#if BFLOAT
-    w = uintBitsToFloat((floatBitsToUint(w) + 0x8000u) & 0xffff0000u);
-#endif
-    return ELEMENT(w);
 }
 
 void add_values(uint chunk) {
