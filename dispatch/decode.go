@@ -101,6 +101,10 @@ func (p *planner) chooseDecode(caps *vk.Caps, c *choice, disabled map[string]str
 		return false
 	}
 	c.path, c.matrix, c.pack, c.shared = rungMatrix, f.key, f.pack, f.shared
+	// The pipeline that a plan builds is to be the one that its calls take.
+	key := f.key.(decodeKey)
+	key.Partial = planSplits(caps, c.op.Batch*c.op.HeadsQ/c.pack, key.invocations(), c.readingRows(), c.op.SeqK, c.op.SeqK, 0) > 1
+	c.matrix = key
 	return true
 }
 
@@ -135,7 +139,8 @@ func (p *planner) fitDecode(caps *vk.Caps, op vkattn.Attention, disabled map[str
 	}
 	d, dv := op.HeadDim, op.ValueDim
 	// Invocations take eight elements of a row each, side by side.
-	besideKeys, besideValues := 1, 1
+	besideKeys := max(1, int(shape.N)/8)
+	besideValues := besideKeys
 	if known {
 		besideKeys, besideValues = layout.lines(int(shape.N), int(required))
 	}

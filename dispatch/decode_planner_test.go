@@ -38,6 +38,8 @@ func TestDecodePlanned(t *testing.T) {
 		{"alone", with(func(op *vkattn.Attention) { op.HeadsQ = 8 }), &nvidiaLayout, nil, "1x16, 4 subgroups", 32},
 		{"narrow", with(func(op *vkattn.Attention) { op.HeadDim, op.HeadsQ = 64, 56 }), &nvidiaLayout, nil, "8x16, 4 subgroups", 64},
 		{"wide", with(func(op *vkattn.Attention) { op.HeadDim, op.HeadsQ = 256, 128 }), &nvidiaLayout, nil, "16x16, 2 subgroups", 64},
+		{"batch", with(func(op *vkattn.Attention) { op.Batch = 64 }), &nvidiaLayout, nil, "4x16, 4 subgroups", 8},
+		{"batch of short ones", with(func(op *vkattn.Attention) { op.Batch, op.SeqK = 64, 4096 }), &nvidiaLayout, nil, "4x16, 4 subgroups", 1},
 		{"three tokens", with(func(op *vkattn.Attention) { op.SeqQ, op.Causal = 3, true }), &nvidiaLayout, nil, "16x16, 4 subgroups", 32},
 		{"five tokens", with(func(op *vkattn.Attention) { op.SeqQ = 5 }), &nvidiaLayout, nil, "", 0},
 		{"few keys", with(func(op *vkattn.Attention) { op.SeqK = 500 }), &nvidiaLayout, nil, "", 0},
@@ -69,6 +71,9 @@ func TestDecodePlanned(t *testing.T) {
 		}
 		if n := ch.explain(&card, &Config{}).Splits; n != c.splits {
 			t.Errorf("%s: %d parts, want %d", c.name, n, c.splits)
+		}
+		if k.Partial != (c.splits > 1) {
+			t.Errorf("%s: the plan builds a pipeline for one part: %v", c.name, !k.Partial)
 		}
 		if k.rest.tileRows() != k.tileRows() {
 			t.Errorf("%s: the kernel for the rest has tiles of %d rows, not %d", c.name, k.rest.tileRows(), k.tileRows())

@@ -21,7 +21,6 @@ func TestDecode(t *testing.T) {
 		{HeadsQ: 4, HeadsK: 1, SeqQ: 1, SeqK: 700, HeadDim: 64, With: vkattn.WithLSE},
 		{HeadsQ: 2, SeqQ: 1, SeqK: 513, HeadDim: 128, Causal: true},
 		{HeadsQ: 2, HeadsK: 1, SeqQ: 1, SeqK: 520, HeadDim: 256, Causal: true},
-		{HeadsQ: 2, HeadsK: 1, SeqQ: 1, SeqK: 520, HeadDim: 256, Causal: true},
 		{HeadsQ: 7, HeadsK: 1, SeqQ: 1, SeqK: 600, HeadDim: 40, ValueDim: 24, With: vkattn.WithSinkLogits | vkattn.WithLSE},
 		{HeadsQ: 8, HeadsK: 4, HeadsV: 2, HeadMap: vkattn.HeadCyclic, SeqQ: 3, SeqK: 530, HeadDim: 32, Causal: true, With: vkattn.WithLSE},
 		{HeadsQ: 6, HeadsK: 3, SeqQ: 4, SeqK: 900, HeadDim: 80, Causal: true, Window: vkattn.Window{Left: vkattn.Tokens(100)}, With: vkattn.WithLSE},
@@ -35,7 +34,6 @@ func TestDecode(t *testing.T) {
 	}{{"whole", dispatch.Config{}}, {"parts", dispatch.Config{Splits: 5}}, {"slices", dispatch.Config{Budget: 1}},
 		{"rounding not chosen", lowered(func(c *vk.Caps) { c.Features.RoundingModeRTE16 = false })}} {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.Disable = []string{"matrix2"}
 			b := matrixOnly(t, "matrix", c.cfg)
 			b.TakeDecode()
 			for _, op := range ops {

@@ -60,6 +60,7 @@ const uint OPERAND = OPERAND_TYPE;
 #include "lib/matrix_weights.glsl"
 #include "lib/matrix_right.glsl"
 #include "lib/sequence.glsl"
+#include "lib/settle.glsl"
 #include "lib/mask.glsl"
 
 const uint DIM_EIGHTS = DIM_MATS / KEYS_SERVED;         // of a key row, that an invocation has
@@ -216,7 +217,7 @@ void add_values() {
 // conclude adds up the maxima and sums of a row, writes its lse, or its maximum and sum in a part, and leaves what the outputs of
 // each subgroup are to be multiplied by.
 void conclude(RowTile tile, uint r, uint slot) {
-    float top = LOWEST, sum = 0.0, lse = minus_infinity();
+    float top = LOWEST, sum = 0.0;
     [[dont_unroll]] for (uint s = 0u; s < SUBGROUPS; s++) {
         top = max(top, states[s * ROWS + r].x);
     }
@@ -228,23 +229,8 @@ void conclude(RowTile tile, uint r, uint slot) {
     }
     top = top == LOWEST ? top : top * abs(scale);
     Row own = find_row(tile, tile.row + int(r));
-    float by = 0.0;
-    if (sum != 0.0) {
-        by = 1.0 / sum;
-        lse = log_sum(top, sum);
-    }
-    if (!PARTIAL && (flags & FLAG_SINK) != 0u) {
-        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
-        if (sum == 0.0) {
-            lse = sink;
-        } else {
-            float both = max(top, sink);
-            float kept = exp_difference(top, both);
-            float total = sum * kept + exp_difference(sink, both);
-            by = kept / total;
-            lse = log_sum(both, total);
-        }
-    }
+    float lse;
+    float by = settle(tile.seq.index, own.head, PARTIAL, top, sum, lse);
     [[dont_unroll]] for (uint s = 0u; s < SUBGROUPS; s++) {
         states[s * ROWS + r].x *= by;
     }

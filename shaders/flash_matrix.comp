@@ -75,6 +75,7 @@ const uint OPERAND = BFLOAT == 1 ? TYPE_BFLOAT16 : TYPE_FLOAT16;
 #include "lib/matrix_layout.glsl"
 #include "lib/matrix_weights.glsl"
 #include "lib/sequence.glsl"
+#include "lib/settle.glsl"
 #include "lib/mask.glsl"
 #include "lib/blocks.glsl"
 #include "lib/walk.glsl"
@@ -439,25 +440,10 @@ void suspend(int row, uint slot) {
 // finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
 void finish(RowTile tile, int row, uint slot, bool partial) {
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        float sum = row_sum(running_sum[o]), by = 0.0, lse = minus_infinity();
+        float sum = row_sum(running_sum[o]), lse;
         float top = SCORES || running_max[o] == LOWEST ? running_max[o] : running_max[o] * abs(scale);
         Row own = near_row(tile, row + int(own_row(o)));
-        if (sum != 0.0) {
-            by = 1.0 / sum;
-            lse = log_sum(top, sum);
-        }
-        if (!partial && (flags & FLAG_SINK) != 0u) {
-            float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
-            if (sum == 0.0) {
-                lse = sink;
-            } else {
-                float both = max(top, sink);
-                float kept = exp_difference(top, both);
-                float total = sum * kept + exp_difference(sink, both);
-                by = kept / total;
-                lse = log_sum(both, total);
-            }
-        }
+        float by = settle(tile.seq.index, own.head, partial, top, sum, lse);
         if (lane_column() == 0u) {
             factors[subgroup_row() + own_row(o)] = by;
             if (computes(row + int(own_row(o)))) {

@@ -73,6 +73,7 @@ const bool CHOICES = EXTRAS >= 3u;
 #define TYPES 1
 #include "lib/access.glsl"
 #include "lib/sequence.glsl"
+#include "lib/settle.glsl"
 #include "lib/mask.glsl"
 #include "lib/blocks.glsl"
 #include "lib/walk.glsl"
@@ -555,23 +556,8 @@ float conclude(uint r, float sum, float top2) {
     int row = tile.row + int(scope_row + r);
     Row own = near_row(scope_row + r);
     float top = SCORES || top2 == LOWEST ? top2 : top2 * LN2;
-    float by = 0.0, lse = minus_infinity();
-    if (sum != 0.0) {
-        by = 1.0 / sum;
-        lse = log_sum(top, sum);
-    }
-    if (!partial && (flags & FLAG_SINK) != 0u) {
-        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
-        if (sum == 0.0) {
-            lse = sink;
-        } else {
-            float both = max(top, sink);
-            float kept = exp_difference(top, both);
-            float all = sum * kept + exp_difference(sink, both);
-            by = kept / all;
-            lse = log_sum(both, all);
-        }
-    }
+    float lse;
+    float by = settle(tile.seq.index, own.head, partial, top, sum, lse);
     if (computes(row)) {
         if (partial) {
             lse_data[slice.lse_base + 2u * (slot + r)] = top;

@@ -68,6 +68,7 @@ const uint OPERAND = OPERAND_TYPE;
 #include "lib/matrix_layout.glsl"
 #include "lib/matrix_weights.glsl"
 #include "lib/sequence.glsl"
+#include "lib/settle.glsl"
 #include "lib/mask.glsl"
 
 layout(std430, set = 0, binding = 4) buffer OutWords4 { uvec4 out_words4[]; };
@@ -392,23 +393,8 @@ void suspend() {
 float conclude(RowTile tile, int row, uint slot, float top, float sum) {
     top = top == LOWEST ? top : top * abs(scale);
     Row own = near_row(tile, row);
-    float by = 0.0, lse = minus_infinity();
-    if (sum != 0.0) {
-        by = 1.0 / sum;
-        lse = log_sum(top, sum);
-    }
-    if (!PARTIAL && (flags & FLAG_SINK) != 0u) {
-        float sink = uintBitsToFloat(lists[sink_list + tile.seq.index * sink_batch + own.head]);
-        if (sum == 0.0) {
-            lse = sink;
-        } else {
-            float both = max(top, sink);
-            float kept = exp_difference(top, both);
-            float total = sum * kept + exp_difference(sink, both);
-            by = kept / total;
-            lse = log_sum(both, total);
-        }
-    }
+    float lse;
+    float by = settle(tile.seq.index, own.head, PARTIAL, top, sum, lse);
     if (computes(row)) {
         if (PARTIAL) {
             lse_data[slice.lse_base + 2u * slot] = top;
