@@ -96,7 +96,10 @@ shared uvec4 area[AREA1 > AREA2 ? AREA1 : AREA2];
 shared uvec4 update8[2u * CHUNK * COLUMN_ROW];          // U as operands, and what rounding took from them
 shared uint tops[CHUNK];                    // largest weights of rows, as bits
 shared uint state_top;                      // largest number of the state
+shared vec4 cells4[PADDED * SPAN / 4u];     // S, by rows, in vec4 because matrices have to begin at 16 bytes
 
+float cell(uint at) { return cells4[at / 4u][at % 4u]; }
+void put_cell(uint at, float s) { cells4[at / 4u][at % 4u] = s; }
 vec4 score4(uint at) { return uintBitsToFloat(area[at]); }
 void put_score4(uint at, vec4 x) { area[at] = floatBitsToUint(x); }
 uint update_at(uint quad, uint column) { return column * UPDATE_ROW + quad; }
@@ -107,7 +110,10 @@ shared vec4 sums4[FEATURES];                // log decays of features, summed up
 shared vec4 since4[FEATURES];               // rows4 decayed from the start of the block on
 shared vec4 until4[FEATURES];               // keys4 decayed to the end of the block
 shared vec4 scores4[CHUNK * QUADS];         // of tokens 4a to 4a+3 for token b: [b * QUADS + a]
+shared float cells[PADDED * SPAN];          // S, by rows
 
+float cell(uint at) { return cells[at]; }
+void put_cell(uint at, float s) { cells[at] = s; }
 vec4 score4(uint at) { return scores4[at]; }
 void put_score4(uint at, vec4 x) { scores4[at] = x; }
 uint update_at(uint quad, uint column) { return quad * SPAN + column; }
@@ -116,7 +122,6 @@ shared float jumps[(BLOCKS + 1u) * (BLOCKS + 1u) * (CHANNEL ? SLICE : 1u)];     
 shared float totals[CHANNEL ? PADDED : 1u]; // log decays of features in all chunks so far
 shared vec4 inverses4[DELTA ? CHUNK * 4u : 1u];         // of the blocks on the diagonal of I + A, in the same way: [b * 4 + a % 4]
 shared vec4 updates4[MATRIX == 1 ? SPAN * UPDATE_ROW : QUADS * SPAN];   // U, of tokens 4a to 4a+3: [update_at(a, column)]
-shared float cells[PADDED * SPAN];          // S
 shared float prefix[CHUNK], suffix[CHUNK];  // sums of log decays: from the start of the block to a token, behind it to the end
 shared float logs[CHUNK];                   // log decays; then denominators
 shared float betas[CHUNK];
@@ -201,9 +206,8 @@ void stage(bool queries, uint base, uint f, uint count, uint at, uint row) {
 
 void stage_state(uint f, float by) {
     for (uint x = me; x < SLICE * SPAN / 8u; x += gl_WorkGroupSize.x) {
-        uint i = x / (SPAN / 8u), c = x % (SPAN / 8u), from = (f + i) * SPAN + 8u * c;
-        vec4 a = vec4(cells[from], cells[from + 1u], cells[from + 2u], cells[from + 3u]) * by;
-        vec4 b = vec4(cells[from + 4u], cells[from + 5u], cells[from + 6u], cells[from + 7u]) * by;
+        uint i = x / (SPAN / 8u), c = x % (SPAN / 8u), from = (f + i) * (SPAN / 4u) + 2u * c;
+        vec4 a = cells4[from] * by, b = cells4[from + 1u] * by;
         PUT_OPERANDS(area, STATES_AT + i * COLUMN_ROW + c, SLICE * COLUMN_ROW, a, b)
     }
 }
@@ -365,7 +369,7 @@ void renew(float kept) {
     [[dont_unroll]] for (uint tile = gl_SubgroupID; tile < STATE_TILES; tile += SUBGROUPS) {
         uint i = tile / COLUMN_TILES, j = tile % COLUMN_TILES;
         ACCUMULATOR s;
-        coopMatLoad(s, cells, i * M * SPAN + j * N, SPAN, gl_CooperativeMatrixLayoutRowMajor);
+        coopMatLoad(s, cells4, i * M * (SPAN / 4u) + j * (N / 4u), SPAN / 4u, gl_CooperativeMatrixLayoutRowMajor);
         s = s * kept;
         for (uint k = 0u; k < TOKEN_TILES; k++) {
             OPERAND_A a;
@@ -379,7 +383,7 @@ void renew(float kept) {
         [[unroll]] for (uint e = 0u; OPERAND == TYPE_FLOAT16 && e < uint(s.length()); e++) { // elements by number: an index that varies may be one that a driver gets wrong
             top = max(top, top_of(s[e]));
         }
-        coopMatStore(s, cells, i * M * SPAN + j * N, SPAN, gl_CooperativeMatrixLayoutRowMajor);
+        coopMatStore(s, cells4, i * M * (SPAN / 4u) + j * (N / 4u), SPAN / 4u, gl_CooperativeMatrixLayoutRowMajor);
     }
     atomicMax(state_top, top);
 }
@@ -673,7 +677,7 @@ void main() {
                 s = state[base + i * slice.state_row + (is_z ? columns : first_column + c)];
             }
         }
-        cells[x] = s;
+        put_cell(x, s);
 #if MATRIX
         top = max(top, top_of(s));
 #endif
@@ -818,7 +822,7 @@ void main() {
             uint i = x / SPAN, c = x % SPAN;
             bool is_z = NORM != NORM_NONE && c == SPAN - 1u;
             if (is_z ? index % blocks == 0u : first_column + c < columns) {
-                state[base + i * slice.state_row + (is_z ? columns : first_column + c)] = cells[x];
+                state[base + i * slice.state_row + (is_z ? columns : first_column + c)] = cell(x);
             }
             if (c == 0u && counts) {
                 state[base + i * slice.state_row + total_column] = CHANNEL ? totals[i] : total;
