@@ -129,6 +129,20 @@ func (b *Backend) Plan(ctx context.Context, op vkattn.Op) (vkattn.Plan, error) {
 
 func (b *Backend) newPlan(d decision) *Plan { return &Plan{be: b, decision: d, summary: d.summary()} }
 
+// Pipelines names the pipelines that every call of op needs, none for an op that the device does not run. It builds none of
+// them. Equal names are one pipeline; they mean nothing to other devices, versions or configurations.
+func (b *Backend) Pipelines(op vkattn.Op) (names []string) {
+	d, err := b.planner.forOp(&b.caps, op, b.config.Kernel, b.disabled)
+	if err != nil {
+		return nil
+	}
+	for _, key := range d.pipelineKeys() {
+		s := key.pipelineSpec()
+		names = append(names, fmt.Sprintf("%s %v %d %v", s.Name, s.Spec, s.SubgroupSize, s.FullSubgroups))
+	}
+	return names
+}
+
 // PlanFor explains what a device with these capabilities would do for op. It needs no device.
 func PlanFor(caps vk.Caps, op vkattn.Op, cfg Config) (vkattn.Explanation, error) {
 	disabled, err := disabledBy(cfg.Disable, "")

@@ -27,8 +27,12 @@ func goldenCases(ctx context.Context, dir string, filter *regexp.Regexp) (loader
 	if len(cases) == 0 {
 		return nil, usagef("no case of %s fits --filter", dir)
 	}
-	return func(b vkattn.Backend) (int, func(int) caseResult, error) {
-		return len(cases), func(i int) caseResult { return goldenCase(ctx, b, cases[i]) }, nil
+	return func(b vkattn.Backend) ([]verifyCase, error) {
+		list := make([]verifyCase, len(cases))
+		for i, c := range cases {
+			list[i].run = func() caseResult { return goldenCase(ctx, b, c) }
+		}
+		return list, nil
 	}, nil
 }
 

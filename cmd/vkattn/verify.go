@@ -37,6 +37,10 @@ func newVerify(a *app) *cobra.Command {
 positions, linear attention, MoBA and native sparse attention, against the float64 oracle, and again with poison in all memory that no row may see. With --golden it runs the cases of a golden set
 instead: a folder with manifest.json and .npz files of inputs and of outputs that other programs computed.
 
+With --shard every process takes one share of the cases. Those that run the same compiled kernels stay together, as far as
+that leaves the shares even: most of the time goes into compiling. Processes with the same flags on the same device take every
+case once.
+
 Exit codes: 0 something passed and nothing failed, 1 it could not be run, 2 wrong command line, 3 no such device or
 nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is was written.`,
 		Example: `  vkattn verify
@@ -55,7 +59,7 @@ nothing passed, 4 something failed, 130 stopped by Ctrl-C, after what there is w
 		f.StringVar(&v.filter, "filter", "", "only cases whose name matches `REGEXP`")
 		f.BoolVar(&v.sample, "sample", false, "only the sample that covers pairs of options")
 		f.BoolVar(&v.product, "product", false, "instead of the suite every set of types in every head size of models, group of heads and kind of mask")
-		f.StringVar(&v.shard, "shard", "", "`I/N`: the share I of N of the cases, I from 0, so that N processes run and compile side by side")
+		f.StringVar(&v.shard, "shard", "", "`I/N`: the share I of N of the cases, I from 0, for N processes of one device side by side")
 		f.Uint64Var(&v.seed, "seed", 0, "`N` of the suite's data")
 		f.BoolVar(&v.failFast, "fail-fast", false, "stop after the first failure")
 		f.BoolVar(&v.json, "json", false, "print JSON")
@@ -113,9 +117,9 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 	if err != nil {
 		return usagef("--filter: %w", err)
 	}
-	var share bench.Shard
+	var share shard
 	if v.shard != "" {
-		if share, err = bench.ParseShard(v.shard); err != nil {
+		if share.Shard, err = bench.ParseShard(v.shard); err != nil {
 			return usagef("--shard: %w", err)
 		}
 	}
@@ -137,24 +141,19 @@ func (a *app) verify(ctx context.Context, v *verifyFlags) error {
 		return err
 	}
 	defer backend.Close()
-	total, run, err := load(backend)
+	cases, err := load(backend)
 	if err != nil {
 		return err
 	}
+	cases = share.of(backend, cases)
 	if !v.json {
 		fmt.Fprintf(a.out, "%s\n\n", describe(backend.Info()))
 	}
 	bar := a.progress()
 	t := tally{Cases: []caseResult{}}
-	var own []int
-	for i := range total {
-		if share.Has(i / 16) { // neighbours share pipelines
-			own = append(own, i)
-		}
-	}
-	for n, i := range own {
-		bar.show("%d of %d", n, len(own))
-		r := run(i)
+	for n, c := range cases {
+		bar.show("%d of %d", n, len(cases))
+		r := c.run()
 		if ctx.Err() != nil { // what there is, below
 			break
 		}
@@ -204,56 +203,63 @@ func (a *app) printCase(r caseResult) {
 	fmt.Fprintln(a.out, line)
 }
 
-// loader prepares cases for a backend: how many there are, and how to run one.
-type loader func(vkattn.Backend) (int, func(int) caseResult, error)
+// verifyCase is one case of a suite or a golden set.
+type verifyCase struct {
+	op  vkattn.Op // nil: not known beforehand
+	run func() caseResult
+}
+
+// loader prepares cases for a backend.
+type loader func(vkattn.Backend) ([]verifyCase, error)
 
 // suiteCases is the conformance suite.
 func suiteCases(ctx context.Context, v *verifyFlags, filter *regexp.Regexp) loader {
-	return func(b vkattn.Backend) (int, func(int) caseResult, error) {
-		var cases []func(attntest.Options) attntest.Result
-		add := func(name string, sample bool, run func(attntest.Options) attntest.Result) {
+	return func(b vkattn.Backend) ([]verifyCase, error) {
+		var cases []verifyCase
+		add := func(name string, sample bool, op vkattn.Op, run func(attntest.Options) attntest.Result) {
 			if (!v.sample || sample) && filter.MatchString(name) {
-				cases = append(cases, run)
+				cases = append(cases, verifyCase{op, func() caseResult { return suiteResult(run(attntest.Options{Seed: v.seed})) }})
 			}
 		}
 		if v.product {
 			for n, c := range attntest.TypeProduct() {
-				add(c.Name, n%97 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyTypeCase(ctx, b, c, o) })
+				add(c.Name, n%97 == 0, c.Op, func(o attntest.Options) attntest.Result { return attntest.VerifyTypeCase(ctx, b, c, o) })
 			}
 			return v.loaded(cases)
 		}
 		for _, c := range attntest.Cases() {
-			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyCase(ctx, b, c, o) })
+			add(c.Name, c.Sample, c.Op, func(o attntest.Options) attntest.Result { return attntest.VerifyCase(ctx, b, c, o) })
 		}
 		for _, c := range attntest.TypeCases() {
-			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyTypeCase(ctx, b, c, o) })
+			add(c.Name, c.Sample, c.Op, func(o attntest.Options) attntest.Result { return attntest.VerifyTypeCase(ctx, b, c, o) })
 		}
 		for _, c := range attntest.LinearCases() {
-			add(c.Name, c.Sample, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })
+			add(c.Name, c.Sample, c.Op, func(o attntest.Options) attntest.Result { return attntest.VerifyLinearCase(ctx, b, c, o) })
 		}
 		for n, c := range append(attntest.RopeCases(), attntest.RopeTypeCases()...) {
-			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifyRopeCase(ctx, b, c, o) })
+			add(c.Name, n%4 == 0, c.Op, func(o attntest.Options) attntest.Result { return attntest.VerifyRopeCase(ctx, b, c, o) })
 		}
 		for n, c := range append(attntest.SparseCases(), attntest.SparseTypeCases()...) {
-			add(c.Name, n%4 == 0, func(o attntest.Options) attntest.Result { return attntest.VerifySparseCase(ctx, b, c, o) })
+			add(c.Name, n%4 == 0, c.Op, func(o attntest.Options) attntest.Result { return attntest.VerifySparseCase(ctx, b, c, o) })
 		}
 		return v.loaded(cases)
 	}
 }
 
 // loaded is what a loader returns of cases.
-func (v *verifyFlags) loaded(cases []func(attntest.Options) attntest.Result) (int, func(int) caseResult, error) {
+func (v *verifyFlags) loaded(cases []verifyCase) ([]verifyCase, error) {
 	if len(cases) == 0 {
-		return 0, nil, usagef("--filter %s fits none of the suite's cases", v.filter)
+		return nil, usagef("--filter %s fits none of the suite's cases", v.filter)
 	}
-	return len(cases), func(i int) caseResult {
-		r := cases[i](attntest.Options{Seed: v.seed})
-		reason := r.Reason
-		if r.Status == attntest.Failed && r.Where != "" {
-			reason += " at " + r.Where
-		}
-		return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason, r.Kernel}
-	}, nil
+	return cases, nil
+}
+
+func suiteResult(r attntest.Result) caseResult {
+	reason := r.Reason
+	if r.Status == attntest.Failed && r.Where != "" {
+		reason += " at " + r.Where
+	}
+	return caseResult{r.Name, r.Op, string(r.Status), r.Worst, r.Allowed, reason, r.Kernel}
 }
 
 // unsupportedText is the reason in an error that means "not here", and whether it is one.
