@@ -92,7 +92,8 @@ const uint AREA = KEEP_QUERY ? (TILES_END > ROWS * KEY_ROW ? TILES_END : ROWS * 
 const uint FITTING = KEEP_QUERY ? (AREA / (ROWS * KEY_ROW) < SUBGROUPS ? AREA / (ROWS * KEY_ROW) : SUBGROUPS) : SUBGROUPS;   // subgroups whose queries do
 
 shared uvec4 area[AREA];
-shared float scratch[SUBGROUPS * M * N];                // an accumulator of each subgroup
+shared vec4 scratch4[SUBGROUPS * M * N / 4u];           // an accumulator of each subgroup; in vec4 because matrices have to begin at 16 bytes
+#define SCRATCH(i) scratch4[(i) / 4u][(i) % 4u]
 shared uvec4 operand[DIRECT ? 1u : SUBGROUPS * M * N / 8u];
 shared float factors[SUBGROUPS * ROWS];
 shared uint seen_by_all[KEY_WORDS];                    // keys that a row of the tile sees
@@ -237,10 +238,10 @@ void load_queries(RowTile tile) {
 // scatter takes a matrix of scores from where the driver has it to the layout that the softmax works in.
 void scatter(uint i) {
     uint at = gl_SubgroupID * M * N;
-    coopMatStore(scores[i], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatStore(scores[i], scratch4, at / 4u, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
     subgroupBarrier();
     ACCUMULATOR own;
-    EACH_PLACE(own[e] = scratch[at + row_at(e) * N + column_at(e)];)
+    EACH_PLACE(own[e] = SCRATCH(at + row_at(e) * N + column_at(e));)
     scores[i] = own;
     subgroupBarrier();
 }
@@ -280,9 +281,9 @@ void scale_outputs(float by[OWN]) {
             EACH_PLACE(rows[e] = by[r * SLOTS + slot_of(e)];)
         } else {
             uint at = gl_SubgroupID * M * N;
-            EACH_PLACE(scratch[at + row_at(e) * N + column_at(e)] = by[r * SLOTS + slot_of(e)];)
+            EACH_PLACE(SCRATCH(at + row_at(e) * N + column_at(e)) = by[r * SLOTS + slot_of(e)];)
             subgroupBarrier();
-            coopMatLoad(rows, scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(rows, scratch4, at / 4u, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
             subgroupBarrier();
         }
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
@@ -337,13 +338,11 @@ void raise(bool masked) {
 // to_operand makes an operand of a matrix of weights, through shared memory.
 OPERAND_A to_operand(ACCUMULATOR weights) {
     uint at = gl_SubgroupID * M * N;
-    EACH_PLACE(scratch[at + row_at(e) * N + column_at(e)] = weights[e];)
+    EACH_PLACE(SCRATCH(at + row_at(e) * N + column_at(e)) = weights[e];)
     subgroupBarrier();
     [[dont_unroll]] for (uint c = lane(); c < M * N / 8u; c += SUBGROUP) {
         uint from = at + c * 8u;
-        vec4 a = vec4(scratch[from], scratch[from + 1u], scratch[from + 2u], scratch[from + 3u]);
-        vec4 b = vec4(scratch[from + 4u], scratch[from + 5u], scratch[from + 6u], scratch[from + 7u]);
-        operand[at / 8u + c] = operands(a, b);
+        operand[at / 8u + c] = operands(scratch4[from / 4u], scratch4[from / 4u + 1u]);
     }
     subgroupBarrier();
     OPERAND_A rows;
@@ -403,10 +402,10 @@ void resume(int row, uint slot) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
             [[dont_unroll]] for (uint c = lane(); c < M * N; c += SUBGROUP) {
-                scratch[at + c] = state_floats[state_row(slot + r * M + c / N) + STATE_HEAD + n * N + c % N];
+                SCRATCH(at + c) = state_floats[state_row(slot + r * M + c / N) + STATE_HEAD + n * N + c % N];
             }
             barrier();
-            coopMatLoad(outputs[r * VALUE_MATS + n], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(outputs[r * VALUE_MATS + n], scratch4, at / 4u, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
             barrier();
         }
     }
@@ -425,11 +424,11 @@ void suspend(int row, uint slot) {
     uint at = gl_SubgroupID * M * N;
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
-            coopMatStore(outputs[r * VALUE_MATS + n], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(outputs[r * VALUE_MATS + n], scratch4, at / 4u, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
             barrier();
             [[dont_unroll]] for (uint c = lane(); c < M * N; c += SUBGROUP) {
                 if (computes(row + int(r * M + c / N))) {
-                    state_floats[state_row(slot + r * M + c / N) + STATE_HEAD + n * N + c % N] = scratch[at + c];
+                    state_floats[state_row(slot + r * M + c / N) + STATE_HEAD + n * N + c % N] = SCRATCH(at + c);
                 }
             }
             barrier();
@@ -460,7 +459,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
     uint at = gl_SubgroupID * M * N;
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
-            coopMatStore(outputs[r * VALUE_MATS + n], scratch, at, N, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(outputs[r * VALUE_MATS + n], scratch4, at / 4u, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
             barrier();
             [[dont_unroll]] for (uint c = lane(); c < M * N / 8u; c += SUBGROUP) {
                 uint i = r * M + c / (N / 8u);
@@ -470,8 +469,7 @@ void finish(RowTile tile, int row, uint slot, bool partial) {
                                         : slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row;
                     float by = factors[subgroup_row() + i];
                     uint from = at + c * 8u;
-                    vec4 a = vec4(scratch[from], scratch[from + 1u], scratch[from + 2u], scratch[from + 3u]) * by;
-                    vec4 b = vec4(scratch[from + 4u], scratch[from + 5u], scratch[from + 6u], scratch[from + 7u]) * by;
+                    vec4 a = scratch4[from / 4u] * by, b = scratch4[from / 4u + 1u] * by;
                     uint d = n * N + c % (N / 8u) * 8u;
                     if (partial) {
                         store_floats(base, d, value_dim, a);

@@ -85,9 +85,13 @@ const uint AREA = BUFFERS * TILES_END > PASSING ? BUFFERS * TILES_END : PASSING;
 const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
 
 shared uvec4 area[AREA];
-shared uvec2 row_words[SUBGROUPS * ROWS];   // the keys that a row sees; at the end its maximum, and its sum of weights or what outputs are to be multiplied by
+shared uvec2 tile_words[3];                 // what is needed of the row tile in the end
+shared uvec2 row_words[SUBGROUPS * ROWS];   // the keys that a row sees; at the end its maximum and sum of weights, then what conclude finds
+const uint NOWHERE = 0xffffffffu;
 
+const uint QUERY_CHUNKS = (ROWS * DIM8 + SUBGROUP - 1u) / SUBGROUP;
 const uint KEY_CHUNKS = (KEY_TILE * DIM8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+const uint RESULT_CHUNKS = (ROWS * VALUE8 + SUBGROUP - 1u) / SUBGROUP;
 const uint VALUE_CHUNKS = (KEY_TILE * VALUE8 + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
 const uint OWN = ROW_MATS * SLOTS;                      // rows that an invocation holds elements of
 
@@ -110,8 +114,19 @@ int row_first, row_end;         // the rows of the tile that this dispatch compu
 // own_index is the number of the row tile, the last first: under a causal mask those take longest. Workgroups beyond the tiles get a larger one.
 uint own_index() { return slice.tile_count - 1u - (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x); }
 
-// own_tile is looked up again where it is needed: across the loop it would take registers.
-RowTile own_tile() { return find_row_tile(slice.tile_first + own_index()); }
+// keep_tile leaves in shared memory what own_tile knows: across the loop it would take registers.
+void keep_tile(RowTile tile) {
+    if (gl_LocalInvocationID.x == 0u) {
+        tile_words[0] = uvec2(tile.seq.index, tile.seq.batch);
+        tile_words[1] = uvec2(tile.seq.q0, tile.head);
+        tile_words[2] = uvec2(tile.row, tile.rows);
+    }
+}
+
+RowTile own_tile() {
+    uvec2 a = tile_words[0], b = tile_words[1], c = tile_words[2];
+    return RowTile(Sequence(a.x, a.y, b.x, 0u, 0, 0, 0, 0, 0, 0u), b.y, int(c.x), int(c.y));
+}
 
 bool computes(int row) { return row >= row_first && row < row_end; }
 
@@ -213,17 +228,31 @@ void find_ranges(RowTile tile) {
     }
 }
 
-// The queries, with the sign of the scale, pass through shared memory, of as many subgroups at a time as fit.
+// query_base is where a row of the subgroup begins.
+uint query_base(RowTile tile, uint r) {
+    Row row = near_row(tile, tile.row + int(subgroup_row() + r));
+    return slice.q_base + tile.seq.batch * q_batch + row.head * q_head + (tile.seq.q0 + row.i) * q_row;
+}
+
+// The queries, with the sign of the scale, pass through shared memory, of as many subgroups at a time as fit. All are asked for before.
 void load_queries(RowTile tile) {
     uint sign = scale < 0.0 ? 0x80008000u : 0u;
+    uint lane_base = query_base(tile, lane());
+    uvec4 own[QUERY_CHUNKS];
+    [[unroll]] for (uint i = 0u; i < QUERY_CHUNKS; i++) {
+        uint c = lane() + i * SUBGROUP, d = c % DIM8 * 8u;
+        uint base = ROWS <= SUBGROUP ? subgroupShuffle(lane_base, c / DIM8) : query_base(tile, c / DIM8);
+        own[i] = WHOLE ? q_words4[(base + d) >> 3] : query_operands(base, d, query_dim);
+    }
     [[dont_unroll]] for (uint turn = 0u; turn < SUBGROUPS; turn += FITTING) {
         bool now = gl_SubgroupID >= turn && gl_SubgroupID < turn + FITTING;
         uint at = (gl_SubgroupID - turn) * PASSING;
         if (now) {
-            [[dont_unroll]] for (uint c = lane(); c < ROWS * DIM8; c += SUBGROUP) {
-                Row row = near_row(tile, tile.row + int(subgroup_row() + c / DIM8));
-                uint base = slice.q_base + tile.seq.batch * q_batch + row.head * q_head + (tile.seq.q0 + row.i) * q_row;
-                area[at + c / DIM8 * KEY_ROW + c % DIM8] = query_operands(base, c % DIM8 * 8u, query_dim) ^ sign;
+            [[unroll]] for (uint i = 0u; i < QUERY_CHUNKS; i++) {
+                uint c = lane() + i * SUBGROUP;
+                if (ROWS * DIM8 % SUBGROUP == 0u || c < ROWS * DIM8) {
+                    area[at + c / DIM8 * KEY_ROW + c % DIM8] = own[i] ^ sign;
+                }
             }
         }
         barrier();
@@ -254,6 +283,26 @@ void multiply_keys(uint chunk) {
     }
 }
 
+// Running maxima are those of scores; with FUSED of scores times the factor, so that one multiply-add makes an exponent. Products in bfloat16 may be so
+// large that this would overflow, and two matrices of rows leave no registers for it.
+const bool FUSED = BFLOAT == 0 && ROW_MATS == 1u;
+
+float maximum(float top) { return FUSED && top != LOWEST ? top * factor : top; }
+
+float growth(float top, float running) { return FUSED ? fma(top, factor, -running) : (top - running) * factor; }
+
+float power(float score, float by, float running) {
+    precise float x = fma(score, by, -running);
+    return !KEEPS_NAN && is_nan(x) ? x : exp2(x);
+}
+
+float decayed(float running, float top) { return FUSED ? power(running, 1.0, top) : weight(running, top); }
+
+float weight_of(float score, float running) { return FUSED ? power(score, factor, running) : weight(score, running); }
+
+// visible_score is a score that is not hidden, which -inf is. Products in bfloat16 may overflow to it and are then the lowest there are.
+float visible_score(float score) { return BFLOAT == 1 ? finite_floor(score) : score; }
+
 // hide puts -inf in place of the scores of keys that rows do not see, and of no others.
 void hide(int first) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
@@ -265,7 +314,7 @@ void hide(int first) {
             ACCUMULATOR rows = scores[r * CHUNK_MATS + n];
             EACH_PLACE(
                 int key = int(n * N + place_column(e));
-                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? finite_floor(rows[e]) : minus_infinity();
+                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? visible_score(rows[e]) : minus_infinity();
             )
             scores[r * CHUNK_MATS + n] = rows;
         }
@@ -287,21 +336,21 @@ void raise(bool masked) {
         }
     }
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        grown = grown || (top[o] - running_max[o]) * factor > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;
+        grown = grown || growth(top[o], running_max[o]) > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;
     }
     if (subgroupAny(grown)) {
         float decay[OWN];
         bool lowest = false;
         [[unroll]] for (uint o = 0u; o < OWN; o++) {
             top[o] = row_max(top[o]);
-            top[o] = (top[o] - running_max[o]) * factor > SLACK ? top[o] : running_max[o];
-            decay[o] = weight(running_max[o], top[o]);
+            top[o] = growth(top[o], running_max[o]) > SLACK ? maximum(top[o]) : running_max[o];
+            decay[o] = decayed(running_max[o], top[o]);
             running_max[o] = top[o];
             running_sum[o] *= decay[o];
             lowest = lowest || top[o] == LOWEST;
         }
 #if BFLOAT
-        // Scores that overflowed to -inf are the lowest there are, where nothing else is. Numbers in float16 have no such products.
+        // Scores that overflowed count where there is nothing else.
         if (!masked && subgroupAny(lowest)) {
             [[unroll]] for (uint i = 0u; i < ROW_MATS * CHUNK_MATS; i++) {
                 ACCUMULATOR rows = scores[i];
@@ -328,7 +377,7 @@ void add_values(uint chunk) {
             OPERAND_A own;
             EACH_PLACE(
                 uint o = r * SLOTS + slot_of(e);
-                float w = weight(rows[e], running_max[o]);
+                float w = weight_of(rows[e], running_max[o]);
                 if (!KEEPS_NAN && floatBitsToUint(rows[e]) == 0xff800000u) {
                     w = 0.0;
                 }
@@ -389,9 +438,10 @@ void suspend() {
     }
 }
 
-// conclude writes the lse of a row of the tile, or its maximum and sum in a part. It returns what the row's outputs are to be multiplied by.
-float conclude(RowTile tile, int row, uint slot, float top, float sum) {
-    top = top == LOWEST ? top : top * abs(scale);
+// conclude writes the lse of a row of the tile, or its maximum and sum in a part. It returns where the row's outputs go, or NOWHERE, and what they are to be
+// multiplied by.
+uvec2 conclude(RowTile tile, int row, uint slot, float top, float sum) {
+    top = top == LOWEST ? top : top * (FUSED ? LN2 : abs(scale));
     Row own = near_row(tile, row);
     float lse;
     float by = settle(tile.seq.index, own.head, PARTIAL, top, sum, lse);
@@ -403,7 +453,8 @@ float conclude(RowTile tile, int row, uint slot, float top, float sum) {
             lse_data[slice.lse_base + tile.seq.batch * lse_batch + own.head * lse_head + (tile.seq.q0 + own.i) * lse_row] = lse;
         }
     }
-    return by;
+    uint base = slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row;
+    return uvec2(computes(row) ? base >> 3 : NOWHERE, floatBitsToUint(by));
 }
 
 // finish normalises, adds the sink, and writes out and lse, or one part's result, as in flash.comp.
@@ -422,7 +473,7 @@ void finish() {
     [[dont_unroll]] for (uint r = lane(); r < ROWS; r += SUBGROUP) {
         uint at = subgroup_row() + r;
         vec2 x = uintBitsToFloat(row_words[at]);
-        row_words[at].y = floatBitsToUint(conclude(tile, row + int(r), slot + r, x.x, x.y));
+        row_words[at] = conclude(tile, row + int(r), slot + r, x.x, x.y);
     }
     barrier();
     float by[OWN];
@@ -458,13 +509,13 @@ void finish() {
         }
         barrier();
         if (now) {
-            [[dont_unroll]] for (uint c = lane(); c < ROWS * VALUE8; c += SUBGROUP) {
-                int i = row + int(c / VALUE8);
-                uint d = c % VALUE8 * 8u;
-                if (computes(i) && d < out_dim) {
-                    Row own = find_row(tile, i);
-                    uint base = slice.out_base + tile.seq.batch * out_batch + own.head * out_head + (tile.seq.q0 + own.i) * out_row;
-                    out_words4[(base + d) >> 3] = area[at + c / VALUE8 * VALUE_ROW + c % VALUE8];
+            [[unroll]] for (uint i = 0u; i < RESULT_CHUNKS; i++) {
+                uint c = lane() + i * SUBGROUP, r = c / VALUE8;
+                if (ROWS * VALUE8 % SUBGROUP == 0u || c < ROWS * VALUE8) {
+                    uint to = row_words[subgroup_row() + r].x;
+                    if (to != NOWHERE && (WHOLE || c % VALUE8 * 8u < out_dim)) {
+                        out_words4[to + c % VALUE8] = area[at + r * VALUE_ROW + c % VALUE8];
+                    }
                 }
             }
         }
@@ -472,9 +523,9 @@ void finish() {
 }
 
 // step takes in the tile of keys from first on, which are in shared memory once all invocations are here, with two buffers its values,
-// too. inner: nothing is hidden in it, and all keys of the next one are seen.
+// too. inner: nothing is hidden in it, and all keys of the next one are seen, or there is none: then the tile is read again, for nothing.
 void step(int first, bool inner) {
-    int next = first + int(KEY_TILE);
+    int next = inner ? min(first + int(KEY_TILE), seen_end - int(KEY_TILE)) : first + int(KEY_TILE);
     bool more = inner || next < seen_end;
     int values_first = BUFFERS == 2u ? next : first;
     barrier();
@@ -516,7 +567,8 @@ void main() {
         return;
     }
     uint part = slice.part_first + gl_WorkGroupID.z;
-    RowTile tile = own_tile();
+    RowTile tile = find_row_tile(slice.tile_first + own_index());
+    keep_tile(tile);
     row_first = max(tile.row, slice.row_first);
     row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
     query_dim = dim;
@@ -538,8 +590,16 @@ void main() {
     seen_first = first_row.x;
     seen_end = last_row.y;
 
-    find_ranges(tile);
+    int tile_first = seen_first / int(KEY_TILE) * int(KEY_TILE);
+    bool any = seen_first < seen_end;
+    if (any) {
+        fetch_keys(tile_first, false);
+        if (BUFFERS == 2u) {
+            fetch_values(tile_first, false);
+        }
+    }
     load_queries(tile);
+    find_ranges(tile);
     [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
         outputs[i] = ACCUMULATOR(0.0);
     }
@@ -550,18 +610,15 @@ void main() {
     if (SLICED && (slice.phase & PHASE_RESUME) != 0u) {
         resume();
     }
-    int tile_first = seen_first / int(KEY_TILE) * int(KEY_TILE);
-    if (seen_first < seen_end) {
-        fetch_keys(tile_first, false);
+    if (any) {
         put_keys(tile_first, false);
         if (BUFFERS == 2u) {
-            fetch_values(tile_first, false);
             put_values(tile_first, false);
         }
     }
     // Inner tiles have a loop of their own: what hides would take registers of it.
-    int inner_end = min(first_row.y, seen_end - int(KEY_TILE));
-    [[dont_unroll]] while (seen_first < seen_end && tile_first < seen_end) {
+    int inner_end = min(first_row.y, seen_end % int(KEY_TILE) == 0 ? seen_end : seen_end - int(KEY_TILE));
+    [[dont_unroll]] while (any && tile_first < seen_end) {
         [[dont_unroll]] for (; tile_first >= last_row.x && tile_first + int(KEY_TILE) <= inner_end; tile_first += int(KEY_TILE)) {
             step(tile_first, true);
         }

@@ -33,6 +33,15 @@ struct RowTile {
 RowTile find_row_tile(uint index) {
     uint heads = heads_q / pack;
     uint lo = 0u, hi = sequences;
+    // Where sequences are of one length this is the one.
+    uint near = min(uint((float(index / heads) + 0.5) * (float(sequences) / float(row_tiles))), sequences - 1u);
+    uint first = sequence_tile(near) * heads, next = near + 1u < sequences ? sequence_tile(near + 1u) * heads : 0xffffffffu;
+    if (first <= index) {
+        lo = near;
+        hi = index < next ? near + 1u : hi;
+    } else {
+        hi = near;
+    }
     while (lo + 1u < hi) {
         uint mid = (lo + hi) / 2u;
         if (sequence_tile(mid) * heads <= index) {
