@@ -85,7 +85,6 @@ const uint AREA = BUFFERS * TILES_END > PASSING ? BUFFERS * TILES_END : PASSING;
 const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
 
 shared uvec4 area[AREA];
-shared uvec2 tile_words[3];                 // what is needed of the row tile in the end
 shared uvec2 row_words[SUBGROUPS * ROWS];   // the keys that a row sees; at the end its maximum and sum of weights, then what conclude finds
 const uint NOWHERE = 0xffffffffu;
 
@@ -114,19 +113,8 @@ int row_first, row_end;         // the rows of the tile that this dispatch compu
 // own_index is the number of the row tile, the last first: under a causal mask those take longest. Workgroups beyond the tiles get a larger one.
 uint own_index() { return slice.tile_count - 1u - (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x); }
 
-// keep_tile leaves in shared memory what own_tile knows: across the loop it would take registers.
-void keep_tile(RowTile tile) {
-    if (gl_LocalInvocationID.x == 0u) {
-        tile_words[0] = uvec2(tile.seq.index, tile.seq.batch);
-        tile_words[1] = uvec2(tile.seq.q0, tile.head);
-        tile_words[2] = uvec2(tile.row, tile.rows);
-    }
-}
-
-RowTile own_tile() {
-    uvec2 a = tile_words[0], b = tile_words[1], c = tile_words[2];
-    return RowTile(Sequence(a.x, a.y, b.x, 0u, 0, 0, 0, 0, 0, 0u), b.y, int(c.x), int(c.y));
-}
+// own_tile is looked up again where it is needed: across the loop it would take registers.
+RowTile own_tile() { return find_row_tile(slice.tile_first + own_index()); }
 
 bool computes(int row) { return row >= row_first && row < row_end; }
 
@@ -283,8 +271,8 @@ void multiply_keys(uint chunk) {
     }
 }
 
-// Running maxima are those of scores; with FUSED of scores times the factor, so that one multiply-add makes an exponent. Products in bfloat16 may be so
-// large that this would overflow, and two matrices of rows leave no registers for it.
+// FUSED: running maxima are not those of scores, but of scores times the factor, and one multiply-add makes an exponent. Products in bfloat16 may be so
+// large that this would overflow, and with two matrices of rows it takes registers that are missing then.
 const bool FUSED = BFLOAT == 0 && ROW_MATS == 1u;
 
 float maximum(float top) { return FUSED && top != LOWEST ? top * factor : top; }
@@ -522,10 +510,16 @@ void finish() {
     }
 }
 
+// ENDS: the last tile, too, may be an inner one. Where there are two matrices of rows and one buffer that takes registers which are missing then.
+const bool ENDS = ROW_MATS == 1u || BUFFERS == 2u;
+
 // step takes in the tile of keys from first on, which are in shared memory once all invocations are here, with two buffers its values,
-// too. inner: nothing is hidden in it, and all keys of the next one are seen, or there is none: then the tile is read again, for nothing.
+// too. inner: nothing is hidden in it, and all keys of the next one are seen, or with ENDS there is none, and the tile is read again for nothing.
 void step(int first, bool inner) {
-    int next = inner ? min(first + int(KEY_TILE), seen_end - int(KEY_TILE)) : first + int(KEY_TILE);
+    int next = first + int(KEY_TILE);
+    if (inner && ENDS) {
+        next = min(next, seen_end - int(KEY_TILE));
+    }
     bool more = inner || next < seen_end;
     int values_first = BUFFERS == 2u ? next : first;
     barrier();
@@ -567,8 +561,7 @@ void main() {
         return;
     }
     uint part = slice.part_first + gl_WorkGroupID.z;
-    RowTile tile = find_row_tile(slice.tile_first + own_index());
-    keep_tile(tile);
+    RowTile tile = own_tile();
     row_first = max(tile.row, slice.row_first);
     row_end = min(min(tile.row + int(tile_rows), tile.rows), slice.row_end);
     query_dim = dim;
@@ -617,7 +610,7 @@ void main() {
         }
     }
     // Inner tiles have a loop of their own: what hides would take registers of it.
-    int inner_end = min(first_row.y, seen_end % int(KEY_TILE) == 0 ? seen_end : seen_end - int(KEY_TILE));
+    int inner_end = min(first_row.y, ENDS && seen_end % int(KEY_TILE) == 0 ? seen_end : seen_end - int(KEY_TILE));
     [[dont_unroll]] while (any && tile_first < seen_end) {
         [[dont_unroll]] for (; tile_first >= last_row.x && tile_first + int(KEY_TILE) <= inner_end; tile_first += int(KEY_TILE)) {
             step(tile_first, true);

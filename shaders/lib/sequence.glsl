@@ -33,14 +33,13 @@ struct RowTile {
 RowTile find_row_tile(uint index) {
     uint heads = heads_q / pack;
     uint lo = 0u, hi = sequences;
-    // Where sequences are of one length this is the one.
-    uint near = min(uint((float(index / heads) + 0.5) * (float(sequences) / float(row_tiles))), sequences - 1u);
-    uint first = sequence_tile(near) * heads, next = near + 1u < sequences ? sequence_tile(near + 1u) * heads : 0xffffffffu;
-    if (first <= index) {
-        lo = near;
-        hi = index < next ? near + 1u : hi;
-    } else {
-        hi = near;
+    if (hi > 1u) { // the loads of a search wait for each other: first comes the sequence that it is if all have as many row tiles
+        uint guess = min(index / max(row_tiles * heads / hi, 1u), hi - 1u), next = min(guess + 1u, hi - 1u);
+        uint from = sequence_tile(guess) * heads, to = sequence_tile(next) * heads;
+        if (from <= index && (next == guess || index < to)) {
+            lo = guess;
+            hi = guess + 1u;
+        }
     }
     while (lo + 1u < hi) {
         uint mid = (lo + hi) / 2u;
