@@ -272,8 +272,8 @@ void multiply_keys(uint chunk) {
 }
 
 // FUSED: running maxima are not those of scores, but of scores times the factor, and one multiply-add makes an exponent. Products in bfloat16 may be so
-// large that this would overflow, and with two matrices of rows it takes registers that are missing then.
-const bool FUSED = BFLOAT == 0 && ROW_MATS == 1u;
+// large that this would overflow, and with two matrices of rows, or two buffers, it takes registers that are missing then.
+const bool FUSED = BFLOAT == 0 && ROW_MATS == 1u && BUFFERS == 1u;
 
 float maximum(float top) { return FUSED && top != LOWEST ? top * factor : top; }
 
