@@ -132,6 +132,45 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// TestMatricesAligned: what a matrix is loaded from or stored to in shared memory is an array of vectors. One of scalars may begin anywhere, and Vulkan wants 16 bytes.
+func TestMatricesAligned(t *testing.T) {
+	const opTypeVector, opTypePointer, opAccessChain, opInBoundsAccessChain, opLoad, opStore, workgroup = 23, 32, 65, 66, 4457, 4458, 4
+	found := 0
+	for _, v := range shaders.Variants() {
+		m, err := shaders.Load(v.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vectors, pointers, typeOf := map[uint32]bool{}, map[uint32]uint32{}, map[uint32]uint32{} // pointers: to what, in shared memory
+		for at := 5; at < len(m.Code); at += int(m.Code[at] >> 16) {
+			args := m.Code[at+1 : at+int(m.Code[at]>>16)]
+			pointer := uint32(0)
+			switch m.Code[at] & 0xffff {
+			case opTypeVector:
+				vectors[args[0]] = true
+			case opTypePointer:
+				if args[1] == workgroup {
+					pointers[args[0]] = args[2]
+				}
+			case opAccessChain, opInBoundsAccessChain:
+				typeOf[args[1]] = args[0]
+			case opLoad:
+				pointer = args[2]
+			case opStore:
+				pointer = args[0]
+			}
+			if to, shared := pointers[typeOf[pointer]]; shared {
+				if found++; !vectors[to] {
+					t.Errorf("%s: word %d: a matrix in an array of scalars", v.Name, at)
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d matrices in shared memory", found)
+	}
+}
+
 // difference shows two texts around the place where they part.
 func difference(got, want []byte) string {
 	at := 0
