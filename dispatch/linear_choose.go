@@ -175,7 +175,7 @@ func (p *planner) chooseLinear(caps *vk.Caps, op vkattn.Linear, kernel string, d
 		c.notes = append(c.notes, "chunks of tokens, as asked for")
 		return c, nil
 	}
-	c.notes = append(c.notes, "tokens go one by one; chunks were not measured to be faster on any device, Config.Kernel asks for them")
+	c.notes = append(c.notes, "tokens go one by one; Config.Kernel asks for chunks, which only matrix units made faster so far, and there what is not finite may spoil its chunk")
 	for _, r := range linearRungs {
 		if why, off := disabled[r.path]; off {
 			c.refused = append(c.refused, vkattn.Refusal{Kernel: r.variant, Reason: why})

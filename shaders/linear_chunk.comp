@@ -176,12 +176,21 @@ uint top_of(float x) {
     return bits < 0x7f800000u ? bits : 0u;
 }
 
-// put_operands writes eight numbers as operands, and what rounding takes from them.
-#define PUT_OPERANDS(to, at, beside, a, b)                                                                          \
-    {                                                                                                               \
-        uvec4 first = operands(a, b);                                                                               \
-        to[at] = first;                                                                                             \
-        to[(at) + (beside)] = operands(a - from_halves(OPERAND, first.xy), b - from_halves(OPERAND, first.zw));     \
+// nearest are numbers as operands hold them, in their range. Not by packing and unpacking them: NVIDIA's compiler takes what comes out of that for what went in.
+const uint CUT = OPERAND == TYPE_FLOAT16 ? 13u : 16u;   // bits of a float's fraction that an operand has no room for
+
+vec4 nearest(vec4 x) {
+    uvec4 bits = floatBitsToUint(x);
+    uvec4 rounded = bits + ((1u << CUT - 1u) - 1u) + (bits >> CUT & 1u) & ~((1u << CUT) - 1u);
+    return mix(uintBitsToFloat(rounded), x, equal(bits & 0x7f800000u, uvec4(0x7f800000u)));
+}
+
+// PUT_OPERANDS writes eight numbers as operands, and what rounding takes from them.
+#define PUT_OPERANDS(to, at, beside, a, b)                              \
+    {                                                                   \
+        vec4 near_a = nearest(a), near_b = nearest(b);                  \
+        to[at] = operands(near_a, near_b);                              \
+        to[(at) + (beside)] = operands(a - near_a, b - near_b);         \
     }
 
 vec4 features_of(vec4 x, uint f) {
@@ -308,7 +317,8 @@ void see(uint ta, uint tb, vec4 tile[4], inout vec4 found[TILES]) {
     barrier();
     [[unroll]] for (uint r = 0u; r < 4u; r++) {
         vec4 w = vec4(tile[0][r], tile[1][r], tile[2][r], tile[3][r]) * down(tops[4u * ta + r]);
-        uvec2 first = operands(w, vec4(0.0)).xy, second = operands(w - from_halves(OPERAND, first), vec4(0.0)).xy;
+        vec4 near = nearest(w);
+        uvec2 first = operands(near, vec4(0.0)).xy, second = operands(w - near, vec4(0.0)).xy;
         uint at = (4u * ta + r) * WEIGHT_ROW + tb / 2u, component = tb % 2u * 2u;
         area[at][component] = first.x;
         area[at][component + 1u] = first.y;
