@@ -231,16 +231,20 @@ func setStrides(p *params, l *layout) {
 	p.MaskHeads, p.MaskBlock = uint32(l.maskHeads), uint32(l.maskBlock)
 }
 
-// bindings are those of a dispatch; what a kernel does not use shows the work buffer.
-func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
+// wholeWork is a work buffer, as much of it as can be bound.
+func wholeWork(work *vk.Buffer, l *layout) vk.Binding {
+	return vk.Binding{Buffer: work, Range: min(work.Size(), l.limit)}
+}
+
+// bindings are those of a dispatch, whose params and lists lie in work; what a kernel does not use shows work, too.
+func bindings(work vk.Binding, l *layout, w *[numBindings]window) []vk.Binding {
 	b := make([]vk.Binding, numBindings)
-	workRange := min(work.Size(), l.limit)
-	b[bindParams] = vk.Binding{Buffer: work, Range: paramBytes}
+	b[bindParams] = vk.Binding{Buffer: work.Buffer, Offset: work.Offset, Range: paramBytes}
 	for i, v := range []*view{nil, &l.q, &l.k, &l.v, &l.out, &l.lse, &l.bias, &l.mask} {
 		if v != nil && v.given() && w[i].size > 0 {
 			b[i] = vk.Binding{Buffer: v.buf, Offset: w[i].off, Range: w[i].size}
 		} else {
-			b[i] = vk.Binding{Buffer: work, Range: workRange}
+			b[i] = work
 		}
 	}
 	return b
@@ -300,11 +304,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 		}
 		if sec.end == l.tiles {
 			if even := r.evenPlan(key, s, &sec); even != nil && sec.addItems(even, l.limit) {
-				work, _, err := r.work(&sec, 0)
-				if err != nil {
-					return err
-				}
-				return r.flashEven(key, pipeline, s, even, work)
+				return r.flashEven(key, pipeline, s, even, &sec)
 			}
 		}
 	}
@@ -398,7 +398,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 			s := pc.slice()
 			s.Phase |= l.phase
 			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
-			b := bindings(work, l, &pc.windows)
+			b := bindings(wholeWork(work, l), l, &pc.windows)
 			keyBindings(key, l, b)
 			if split {
 				s.Phase |= phasePartial
@@ -424,7 +424,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 			}
 			s := pc.slice()
 			s.Phase |= l.phase
-			b := bindings(work, l, &pc.windows)
+			b := bindings(wholeWork(work, l), l, &pc.windows)
 			b[bindQ], b[bindK] = partials, partialState
 			x, y := r.grid(rows)
 			if err := r.dispatch(merge, b, bytesOf(&s), x, y, ceilDiv(int(p.ValueDim), mergeColumns), 0, budget); err != nil {
