@@ -58,16 +58,16 @@ func (c *choice) readingRows() int {
 	return readingRows
 }
 
-// geometry cuts the sequences of a call, or finds the last call's, when it had the same.
-func (c *choice) geometry(seqs []vkattn.Sequence) *geometry {
+// geometry cuts the sequences of a call to row tiles of pack heads, or finds the last call's, when it had the same.
+func (c *choice) geometry(seqs []vkattn.Sequence, pack int) *geometry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last == nil || !sameSequences(c.last.seqs, seqs) {
+	if c.last == nil || c.last.pack != pack || !sameSequences(c.last.seqs, seqs) {
 		seqs = slices.Clone(seqs)
 		for i := range seqs {
 			seqs[i].Global = slices.Clone(seqs[i].Global)
 		}
-		c.last = newGeometry(c.op, seqs, c.tileRows(), c.tileKeys(), c.pack)
+		c.last = newGeometry(c.op, seqs, c.tileRows(), c.tileKeys(), pack)
 	}
 	return c.last
 }
@@ -125,7 +125,7 @@ func (ch *choice) run(r *run, c *call) error {
 		return ch.runLists(r, c, l)
 	}
 	op := ch.op
-	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
+	l := newLayout(ch.geometry(c.seqs, ch.pack), &r.be.caps.Limits)
 	if c.share > 0 {
 		l.share = c.share
 	}
@@ -173,6 +173,9 @@ func (ch *choice) run(r *run, c *call) error {
 		l.phase |= phaseJoin
 		l.bias, l.mask = deviceView(c.joins), deviceView(c.joinsOut)
 	}
+	if !l.packFits() {
+		l.geometry = ch.geometry(c.seqs, 1)
+	}
 	slopes, err := r.perHead(c.args.Slopes)
 	if err != nil {
 		return err
@@ -189,7 +192,7 @@ func (ch *choice) run(r *run, c *call) error {
 	if !ch.standard {
 		splits = planSplits(&r.be.caps, l.tiles, ch.tiled().invocations(), ch.readingRows(), l.longest, l.widest, r.be.config.Splits)
 	}
-	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
+	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), l.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
 	s.params.RelativeReach = int32(c.args.Relative.Shape[3] / 2)
 	if err := r.descale(op, &c.args, s); err != nil {
 		return err

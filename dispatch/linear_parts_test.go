@@ -71,7 +71,7 @@ func TestLinearPartsNarrow(t *testing.T) {
 		most int
 	}{
 		{vkattn.Linear{Batch: 1, HeadsQ: 32, SeqQ: 1500, HeadDim: 32, ValueDim: 4, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum}, 3}, // denominators of 4096 bytes
-		{vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 1500, HeadDim: 32, Causal: true, StateOut: true}, 3}, // states of 4224 bytes
+		{vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 1500, HeadDim: 32, Causal: true, StateOut: true}, 3},                                         // states of 4224 bytes
 		{vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 50, SeqK: 900, HeadDim: 32}, 3},
 	} {
 		b := open(t, lowered(func(c *vk.Caps) { asGraphicsCard(c); c.Limits.MaxStorageBufferRange = 16 << 10 }))
