@@ -58,16 +58,16 @@ func (c *choice) readingRows() int {
 	return readingRows
 }
 
-// geometry cuts the sequences of a call, or finds the last call's, when it had the same.
-func (c *choice) geometry(seqs []vkattn.Sequence) *geometry {
+// geometry cuts the sequences of a call to row tiles of pack heads, or finds the last call's, when it had the same.
+func (c *choice) geometry(seqs []vkattn.Sequence, pack int) *geometry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last == nil || !sameSequences(c.last.seqs, seqs) {
+	if c.last == nil || c.last.pack != pack || !sameSequences(c.last.seqs, seqs) {
 		seqs = slices.Clone(seqs)
 		for i := range seqs {
 			seqs[i].Global = slices.Clone(seqs[i].Global)
 		}
-		c.last = newGeometry(c.op, seqs, c.tileRows(), c.tileKeys(), c.pack)
+		c.last = newGeometry(c.op, seqs, c.tileRows(), c.tileKeys(), pack)
 	}
 	return c.last
 }
@@ -125,7 +125,7 @@ func (ch *choice) run(r *run, c *call) error {
 		return ch.runLists(r, c, l)
 	}
 	op := ch.op
-	l := newLayout(ch.geometry(c.seqs), &r.be.caps.Limits)
+	l := newLayout(ch.geometry(c.seqs, ch.pack), &r.be.caps.Limits)
 	if c.share > 0 {
 		l.share = c.share
 	}
@@ -173,6 +173,9 @@ func (ch *choice) run(r *run, c *call) error {
 		l.phase |= phaseJoin
 		l.bias, l.mask = deviceView(c.joins), deviceView(c.joinsOut)
 	}
+	if !l.packFits() {
+		l.geometry = ch.geometry(c.seqs, 1)
+	}
 	slopes, err := r.perHead(c.args.Slopes)
 	if err != nil {
 		return err
@@ -189,7 +192,7 @@ func (ch *choice) run(r *run, c *call) error {
 	if !ch.standard {
 		splits = planSplits(&r.be.caps, l.tiles, ch.tiled().invocations(), ch.readingRows(), l.longest, l.widest, r.be.config.Splits)
 	}
-	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), ch.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
+	s := &sections{layout: l, params: buildParams(op, c.seqs, ch.tileRows(), l.pack, splits), slopes: slopes, sinks: sinks, relative: relative}
 	s.params.RelativeReach = int32(c.args.Relative.Shape[3] / 2)
 	if err := r.descale(op, &c.args, s); err != nil {
 		return err
@@ -231,16 +234,20 @@ func setStrides(p *params, l *layout) {
 	p.MaskHeads, p.MaskBlock = uint32(l.maskHeads), uint32(l.maskBlock)
 }
 
-// bindings are those of a dispatch; what a kernel does not use shows the work buffer.
-func bindings(work *vk.Buffer, l *layout, w *[numBindings]window) []vk.Binding {
+// wholeWork is a work buffer, as much of it as can be bound.
+func wholeWork(work *vk.Buffer, l *layout) vk.Binding {
+	return vk.Binding{Buffer: work, Range: min(work.Size(), l.limit)}
+}
+
+// bindings are those of a dispatch, whose params and lists lie in work; what a kernel does not use shows work, too.
+func bindings(work vk.Binding, l *layout, w *[numBindings]window) []vk.Binding {
 	b := make([]vk.Binding, numBindings)
-	workRange := min(work.Size(), l.limit)
-	b[bindParams] = vk.Binding{Buffer: work, Range: paramBytes}
+	b[bindParams] = vk.Binding{Buffer: work.Buffer, Offset: work.Offset, Range: paramBytes}
 	for i, v := range []*view{nil, &l.q, &l.k, &l.v, &l.out, &l.lse, &l.bias, &l.mask} {
 		if v != nil && v.given() && w[i].size > 0 {
 			b[i] = vk.Binding{Buffer: v.buf, Offset: w[i].off, Range: w[i].size}
 		} else {
-			b[i] = vk.Binding{Buffer: work, Range: workRange}
+			b[i] = work
 		}
 	}
 	return b
@@ -300,11 +307,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 		}
 		if sec.end == l.tiles {
 			if even := r.evenPlan(key, s, &sec); even != nil && sec.addItems(even, l.limit) {
-				work, _, err := r.work(&sec, 0)
-				if err != nil {
-					return err
-				}
-				return r.flashEven(key, pipeline, s, even, work)
+				return r.flashEven(key, pipeline, s, even, &sec)
 			}
 		}
 	}
@@ -398,7 +401,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 			s := pc.slice()
 			s.Phase |= l.phase
 			s.PartKeys, s.StateBase = int32(partKeys), uint32(stateAt/16)
-			b := bindings(work, l, &pc.windows)
+			b := bindings(wholeWork(work, l), l, &pc.windows)
 			keyBindings(key, l, b)
 			if split {
 				s.Phase |= phasePartial
@@ -424,7 +427,7 @@ func (r *run) flash(key tiledKey, s *sections) error {
 			}
 			s := pc.slice()
 			s.Phase |= l.phase
-			b := bindings(work, l, &pc.windows)
+			b := bindings(wholeWork(work, l), l, &pc.windows)
 			b[bindQ], b[bindK] = partials, partialState
 			x, y := r.grid(rows)
 			if err := r.dispatch(merge, b, bytesOf(&s), x, y, ceilDiv(int(p.ValueDim), mergeColumns), 0, budget); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/internal/attntest"
 	"github.com/vkattn/vkattn/internal/attntest/property"
+	"github.com/vkattn/vkattn/vk"
 )
 
 // full runs everything instead of samples.
@@ -77,4 +78,17 @@ func TestPatterns(t *testing.T) {
 			attntest.RunPatterns(t, open(t, dispatch.Config{CacheDir: "off", Kernel: kernel}), true)
 		})
 	}
+}
+
+// TestConformanceNarrowCard: what is planned for a graphics card, in parts and with heads taken together, fits one that binds little.
+func TestConformanceNarrowCard(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many problems: runs without -short")
+	}
+	b := open(t, lowered(func(c *vk.Caps) { asGraphicsCard(c); c.Limits.MaxStorageBufferRange = 64 << 10 }))
+	o := attntest.Options{Sample: true, RequireAll: true, Filter: smallHeads}
+	attntest.Run(t, b, o)
+	attntest.RunDecode(t, b, o)
+	attntest.RunSparse(t, b, o)
+	attntest.RunLinear(t, b, attntest.Options{Sample: true, RequireAll: true})
 }

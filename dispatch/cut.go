@@ -440,6 +440,29 @@ func (c *cutter) wholeParts(ar area, part, chunk int) int {
 	})
 }
 
+// packFits reports whether windows can show a row of all heads of a pack: in a large tensor they lie far apart.
+func (l *layout) packFits() bool {
+	apart := l.pack - 1
+	if l.op.HeadMap == vkattn.HeadCyclic {
+		apart *= l.heads
+	}
+	fits := func(v *view, n int) bool {
+		if apart == 0 || !v.given() {
+			return true
+		}
+		// A window starts a step before what it shows, at the most.
+		_, bytes := v.typ.Block()
+		return v.window(0, apart*v.sh+n, l.align).size+l.align*int64(bytes)+16 <= l.limit
+	}
+	if !fits(&l.q, l.q.n) || !fits(&l.out, l.out.n) || !fits(&l.lse, 1) {
+		return false
+	}
+	if l.phase&phaseJoin != 0 {
+		return fits(&l.bias, l.bias.n) && fits(&l.mask, l.mask.n)
+	}
+	return fits(&l.bias, 1) && (l.maskHeads != l.op.HeadsQ || fits(&l.mask, 1))
+}
+
 // rowsInWindow is the most rows of a row tile, of which windows can show a few keys: a power of two, or one.
 func (c *cutter) rowsInWindow(ar area) int {
 	shown := func(rows int) bool {

@@ -73,7 +73,17 @@ func newEven(caps *vk.Caps, invocations, tileRows, valueDim, rows, tiles int, vi
 	}
 	// Less than a hundredth of the score matrix goes to partial results, but enough to fill the device.
 	e.slots = int(min(max(9<<20, scores*4/120), 64<<20) / float64(tileRows*(valueDim+2)*4))
-	e.slots = max(e.slots, ceilDiv(widest, e.length))
+	// They are bound at once, and all parts of a row tile lie among them.
+	align := max(16, int64(caps.Limits.MinStorageBufferOffsetAlignment))
+	most := int(max(0, int64(min(caps.Limits.MaxStorageBufferRange, 1<<40))-align) / int64(tileRows*max(valueDim, 2)*4))
+	if most < 2 {
+		return e, false
+	}
+	e.length = max(e.length, ceilDiv(widest, most))
+	if e.length > exactKeys/keyTile {
+		return e, false
+	}
+	e.slots = min(max(e.slots, ceilDiv(widest, e.length)), most)
 	return e, true
 }
 
@@ -244,9 +254,31 @@ func (r *run) evenPlan(key tiledKey, s *sections, sec *section) *evenPlan {
 	return l.even
 }
 
-// flashEven runs the items of a call whose work buffer holds their lists.
-func (r *run) flashEven(key tiledKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, work *vk.Buffer) error {
+// mostTwice is the largest content of a work buffer, in bytes, that is written twice: to write more takes longer than the
+// device idles until the last parts end.
+const mostTwice = 256 << 10
+
+// flashEven runs the items of a call whose section holds their lists.
+func (r *run) flashEven(key tiledKey, pipeline *vk.Pipeline, s *sections, p *evenPlan, sec *section) error {
 	l := s.layout
+	// Kernels may write to what they find their lists in, where a slice leaves its running state. So of two dispatches that
+	// run side by side each has lists of its own.
+	size := (int64(len(sec.words))*4 + 255) / 256 * 256
+	aside := p.whole < len(p.costs) && size <= mostTwice
+	if aside {
+		words := make([]uint32, size/4, size/2)
+		copy(words, sec.words)
+		sec.words = append(words, words...)
+	}
+	work, _, err := r.work(sec, 0)
+	if err != nil {
+		return err
+	}
+	lists := vk.Binding{Buffer: work, Range: size}
+	listsOfWhole := lists
+	if aside {
+		listsOfWhole.Offset = size
+	}
 	tileRows := key.tileRows()
 	merge, err := r.be.pipeline(mergeKey(key, mergeLanes(&r.be.caps, p.parts, p.groups[len(p.groups)-1].joined[1]*tileRows)))
 	if err != nil {
@@ -266,14 +298,14 @@ func (r *run) flashEven(key tiledKey, pipeline *vk.Pipeline, s *sections, p *eve
 	r.report.Splits = max(r.report.Splits, p.parts)
 
 	// items runs a range of items, cut by the budget; the last dispatch leaves out its barrier if another may run beside it.
-	items := func(from, to int, split, beside bool) error {
+	items := func(lists vk.Binding, from, to int, split, beside bool) error {
 		for from < to {
 			n, cost := 0, 0.0
 			for from+n < to && (n == 0 || cost+p.costs[from+n] <= budget) {
 				cost += p.costs[from+n]
 				n++
 			}
-			b := bindings(work, l, &windows)
+			b := bindings(lists, l, &windows)
 			keyBindings(key, l, b)
 			s := piece.slice()
 			s.Phase |= phaseItems | l.phase
@@ -297,16 +329,16 @@ func (r *run) flashEven(key tiledKey, pipeline *vk.Pipeline, s *sections, p *eve
 		return nil
 	}
 	for i, g := range p.groups {
-		if err := items(g.items[0], g.items[1], true, i == 0 && p.whole < len(p.costs)); err != nil {
+		if err := items(lists, g.items[0], g.items[1], true, i == 0 && aside); err != nil {
 			return err
 		}
 		if i == 0 {
 			// The whole row tiles fill up what the first parts leave of the device.
-			if err := items(p.whole, len(p.costs), false, false); err != nil {
+			if err := items(listsOfWhole, p.whole, len(p.costs), false, false); err != nil {
 				return err
 			}
 		}
-		b := bindings(work, l, &windows)
+		b := bindings(lists, l, &windows)
 		b[bindQ], b[bindK] = partials, partialState
 		s := piece.slice()
 		s.Phase |= phaseItems | l.phase

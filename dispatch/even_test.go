@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/vkattn/vkattn"
+	"github.com/vkattn/vkattn/dispatch"
 	"github.com/vkattn/vkattn/vk"
 )
 
@@ -23,7 +24,7 @@ var evenCalls = []namedCall{
 
 // TestEven runs on a software driver what a GPU does with row tiles of different lengths.
 func TestEven(t *testing.T) {
-	cfg := lowered(func(c *vk.Caps) { c.DeviceType = "discrete" })
+	cfg := lowered(asGraphicsCard)
 	b := open(t, cfg)
 	small := cfg
 	small.Budget = 1 // nanosecond: every item is a submit of its own
@@ -60,5 +61,42 @@ func TestEven(t *testing.T) {
 	}
 	if parts < len(evenCalls)-1 {
 		t.Errorf("%d of %d problems were cut to parts", parts, len(evenCalls))
+	}
+}
+
+// TestValidationEven: the layers see nothing that whole row tiles and the parts of others, which run side by side, have in
+// common and write.
+func TestValidationEven(t *testing.T) {
+	l := &listener{}
+	b := validated(t, dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync, SkipSelfTest: true, VK: vk.DeviceConfig{Override: asGraphicsCard}}, l)
+	for i := range evenCalls {
+		c := &evenCalls[i]
+		args := c.args(3)
+		if c.op.With.Has(vkattn.WithGlobal) {
+			args.Global = []int32{0, 3, 777}
+		}
+		run(t, b, c.op, args)
+	}
+	for _, m := range l.heard {
+		t.Errorf("%s: %s", m.ID, m.Text)
+	}
+}
+
+// TestEvenNarrow: where a device binds little more than the tensors, fewer parts wait at once to be merged.
+func TestEvenNarrow(t *testing.T) {
+	b := open(t, lowered(func(c *vk.Caps) { asGraphicsCard(c); c.Limits.MaxStorageBufferRange = 160 << 10 }))
+	for _, c := range []namedCall{
+		{name: "causal", op: vkattn.Attention{Batch: 1, HeadsQ: 1, SeqQ: 600, SeqK: 600, HeadDim: 64, Causal: true, With: vkattn.WithLSE}},
+		{name: "groups of 2", op: vkattn.Attention{Batch: 1, HeadsQ: 4, HeadsK: 2, SeqQ: 190, SeqK: 400, HeadDim: 40, With: vkattn.WithLSE}},
+		{name: "one value", op: vkattn.Attention{Batch: 1, HeadsQ: 2, SeqQ: 900, SeqK: 900, HeadDim: 16, ValueDim: 1, Causal: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := c.args(3)
+			r := run(t, b, c.op, args)
+			checkRows(t, c.op, &args, 9)
+			if r.Splits < 2 || r.Slices > 8 {
+				t.Errorf("%d parts, %d slices: the call proves nothing", r.Splits, r.Slices)
+			}
+		})
 	}
 }

@@ -267,3 +267,45 @@ func TestMaxMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedHalfway: of a call that is refused after some of it has been submitted and some recorded, and of the calls before it in its
+// batch, nothing is left to those that follow.
+func TestRefusedHalfway(t *testing.T) {
+	for _, budget := range []time.Duration{0, 1} {
+		l := &listener{}
+		b := validated(t, dispatch.Config{Validation: vk.ValidationCore | vk.ValidationSync, SkipSelfTest: true, Splits: 8, Budget: budget,
+			VK: vk.DeviceConfig{Override: func(c *vk.Caps) { c.Limits.MaxStorageBufferRange = 16 << 10 }}}, l)
+		good := linearCase{op: vkattn.Linear{Batch: 1, HeadsQ: 2, SeqQ: 200, HeadDim: 8, Causal: true, StateOut: true}}
+		args := good.run(t, b, 1)
+		want := linearResults(&args)
+		bad := vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 50, SeqK: 900, HeadDim: 32} // 8 states of 4224 bytes
+		batch := b.NewBatch()
+		for _, c := range []struct {
+			op   vkattn.Linear
+			args vkattn.Args
+		}{{good.op, linearArgs(good.op, nil, 2, 0, false)}, {bad, linearArgs(bad, nil, 3, 0, false)}} {
+			p, err := b.Plan(t.Context(), c.op)
+			if err == nil {
+				err = p.Record(batch, c.args)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		pending, err := batch.Submit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := pending.Wait(t.Context()); !errors.Is(err, vkattn.ErrUnsupported) || r.Slices < 2 {
+			t.Fatalf("%d slices, then %v", r.Slices, err)
+		}
+		blankLinear(&args)
+		run(t, b, good.op, args)
+		if err := sameBits(linearResults(&args), want); err != nil {
+			t.Error(err)
+		}
+		for _, m := range l.heard {
+			t.Errorf("%s: %s", m.ID, m.Text)
+		}
+	}
+}

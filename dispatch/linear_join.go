@@ -28,6 +28,7 @@ func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) i
 	if n := mergeParts(caps); n > 0 {
 		most = min(most, n)
 	}
+	most = min(most, ch.boundParts(caps))
 	if cfg.Splits > 0 {
 		return clamp(cfg.Splits, 1, max(most, min(keys, 16)))
 	}
@@ -44,6 +45,17 @@ func (ch *linearChoice) parts(caps *vk.Caps, cfg *Config, sequences, keys int) i
 		return 1
 	}
 	return n
+}
+
+// boundParts is the most parts whose states of one head, and denominators of one sequence, can be bound at once, or 1.
+func (ch *linearChoice) boundParts(caps *vk.Caps) int {
+	limit, align := int64(min(caps.Limits.MaxStorageBufferRange, 1<<40)), max(16, int64(caps.Limits.MinStorageBufferOffsetAlignment))
+	shape := ch.op.StateShape(1)
+	most := (limit - align - 16) / max(1, 4*int64(shape[2])*int64(shape[3]+1))
+	if ch.key.Norm != 0 {
+		most = min(most, (limit-linearTableAt-4*linearSequenceWords)/max(1, 4*int64(ch.op.States())*int64(ch.op.FeatureDim())))
+	}
+	return int(max(1, min(most, 1<<30)))
 }
 
 // partialStates makes room for the states of parts: [sequences, states, parts, F, columns + 1].

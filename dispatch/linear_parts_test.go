@@ -63,3 +63,23 @@ func TestLinearDiscrete(t *testing.T) {
 	}
 	checkLinear(t, c.op, &args, want, 1e-5)
 }
+
+// TestLinearPartsNarrow: a graphics card that binds little has as many parts as it can bind the states and denominators of.
+func TestLinearPartsNarrow(t *testing.T) {
+	for i, c := range []struct {
+		op   vkattn.Linear
+		most int
+	}{
+		{vkattn.Linear{Batch: 1, HeadsQ: 32, SeqQ: 1500, HeadDim: 32, ValueDim: 4, Causal: true, Map: vkattn.MapELU, Norm: vkattn.NormSum}, 3}, // denominators of 4096 bytes
+		{vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 1500, HeadDim: 32, Causal: true, StateOut: true}, 3},                                         // states of 4224 bytes
+		{vkattn.Linear{Batch: 1, HeadsQ: 1, SeqQ: 50, SeqK: 900, HeadDim: 32}, 3},
+	} {
+		b := open(t, lowered(func(c *vk.Caps) { asGraphicsCard(c); c.Limits.MaxStorageBufferRange = 16 << 10 }))
+		args := linearArgs(c.op, nil, uint64(i), 0, false)
+		r := run(t, b, c.op, args)
+		checkLinear(t, c.op, &args, linearOracle(t, c.op, &args), 1e-5)
+		if r.Splits > c.most || r.Splits < 2 && !c.op.Causal {
+			t.Errorf("%v: %d parts, at most %d can be bound", c.op, r.Splits, c.most)
+		}
+	}
+}

@@ -18,9 +18,11 @@ func TestLinearValidation(t *testing.T) {
 	narrow, parts, chunks := cfg, cfg, cfg
 	narrow.Budget = time.Millisecond
 	narrow.VK.Override = func(c *vk.Caps) { c.Limits.MaxStorageBufferRange = 128 << 10; ownMemory(c) }
+	card := narrow
+	card.VK.Override = func(c *vk.Caps) { narrow.VK.Override(c); asGraphicsCard(c) }
 	parts.Splits = 3
 	chunks.Kernel = "linear_chunk"
-	for _, cfg := range []dispatch.Config{cfg, narrow, parts, chunks} {
+	for _, cfg := range []dispatch.Config{cfg, narrow, card, parts, chunks} {
 		b := validated(t, cfg, l)
 		for i, c := range append(linearCases(), slicedLinear...) {
 			if b.Supports(c.op) != nil {

@@ -169,7 +169,9 @@ func validateSparse(t *testing.T, cfg dispatch.Config) {
 	narrow := cfg
 	narrow.Budget = time.Millisecond
 	narrow.VK.Override = func(c *vk.Caps) { c.Limits.MaxStorageBufferRange = 256 << 10; ownMemory(c) }
-	for _, cfg := range []dispatch.Config{cfg, narrow} {
+	card := narrow
+	card.VK.Override = func(c *vk.Caps) { narrow.VK.Override(c); asGraphicsCard(c) }
+	for _, cfg := range []dispatch.Config{cfg, narrow, card} {
 		b := validated(t, cfg, l)
 		attntest.RunSparse(t, b, attntest.Options{RequireAll: true, Filter: someSparse})
 		for i, op := range slicedSparse {

@@ -69,7 +69,7 @@ func (r *run) standard(s *sections, vector bool) error {
 			pc := &g.pieces[i]
 			s := pc.slice()
 			s.Phase, s.PartKeys = 0, int32(stride)
-			b := bindings(work, l, &pc.windows)
+			b := bindings(wholeWork(work, l), l, &pc.windows)
 			switch stage {
 			case 0:
 				b[bindOut], s.OutBase = matrix, base

@@ -156,3 +156,20 @@ func TestSmallLimits(t *testing.T) {
 		})
 	}
 }
+
+// TestPacksApart: heads of which one tile would take rows, and that lie too far apart for it, go one by one.
+func TestPacksApart(t *testing.T) {
+	b := open(t, lowered(func(c *vk.Caps) { asGraphicsCard(c); c.Limits.MaxStorageBufferRange = 64 << 10 }))
+	for _, c := range []namedCall{
+		{name: "bias", op: vkattn.Attention{Batch: 2, HeadsQ: 8, HeadsK: 2, SeqQ: 20, SeqK: 700, HeadDim: 32, Causal: true, With: vkattn.WithBias | vkattn.WithLSE}},
+		{name: "mask, cyclic heads", op: vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 2, HeadMap: vkattn.HeadCyclic, SeqQ: 30, SeqK: 900, HeadDim: 32, With: vkattn.WithMask}},
+		{name: "out", op: vkattn.Attention{Batch: 1, HeadsQ: 7, HeadsK: 1, SeqQ: 50, SeqK: 90, HeadDim: 64, With: vkattn.WithLSE}},
+		{name: "near enough", op: vkattn.Attention{Batch: 1, HeadsQ: 7, HeadsK: 1, SeqQ: 50, SeqK: 90, HeadDim: 64, With: vkattn.WithLSE}, layout: "bshd"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := c.args(2)
+			run(t, b, c.op, args)
+			checkRows(t, c.op, &args, 3)
+		})
+	}
+}
