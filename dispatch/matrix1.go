@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/vkattn/vkattn"
@@ -64,9 +63,6 @@ func (k matrixKey) general() tiledKey {
 	return k
 }
 
-// largestRangeScale keeps products of two rows in f16 that are multiplied by it, at most 2^32 * widestMatrix2 of them, in the range of float32.
-const largestRangeScale = 1e24
-
 // rangeRefuses says why flash_range.comp is not for op, or is "".
 func rangeRefuses(op vkattn.Attention) string {
 	t := op.TypeQ
@@ -81,8 +77,6 @@ func rangeRefuses(op vkattn.Attention) string {
 		return "rows are no whole eights, or too wide"
 	case op.Scale.Value == 0:
 		return "the scale is zero" // and -inf, of a hidden key, must not be multiplied by it
-	case t == vkattn.Float16 && math.Abs(op.Scale.Value) > largestRangeScale:
-		return "the scale is so large that scores may leave the range of float32"
 	}
 	return ""
 }

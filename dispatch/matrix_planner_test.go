@@ -199,22 +199,6 @@ func TestMatrixPlans(t *testing.T) {
 	}
 }
 
-// TestRangeScale: flash_range.comp multiplies scores before it takes the maximum from them, which must not leave the range of float32.
-func TestRangeScale(t *testing.T) {
-	p, caps := testPlanner(t), h100(t)
-	for _, c := range []struct {
-		typ   vkattn.Type
-		scale float64
-		want  bool
-	}{{vkattn.Float16, 1e20, true}, {vkattn.Float16, -1e25, false}, {vkattn.BFloat16, 1e25, true}} {
-		op := halves(128, 128)
-		op.TypeQ, op.TypeK, op.TypeV, op.TypeOut, op.Scale = c.typ, c.typ, c.typ, c.typ, vkattn.Num(c.scale)
-		if f, why := p.fitMatrix(&caps, op.Canonical(), c.typ, nil); why != "" || f.key.(matrixKey).Range != c.want {
-			t.Errorf("%s, scale %g: %+v %s, want flash_range: %v", c.typ, c.scale, f.key, why, c.want)
-		}
-	}
-}
-
 // TestRangeShapes: the shape of flash_range.comp by head size and rows, and what devices of less shared memory get.
 func TestRangeShapes(t *testing.T) {
 	type shape struct{ subgroups, rowMats, keyTile, chunkMats, buffers uint32 }

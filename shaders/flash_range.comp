@@ -271,26 +271,6 @@ void multiply_keys(uint chunk) {
     }
 }
 
-// FUSED: running maxima are not those of scores, but of scores times the factor, and one multiply-add makes an exponent. Products in bfloat16 may be so
-// large that this would overflow, and with two matrices of rows, or two buffers, it takes registers that are missing then.
-const bool FUSED = BFLOAT == 0 && ROW_MATS == 1u && BUFFERS == 1u;
-
-float maximum(float top) { return FUSED && top != LOWEST ? top * factor : top; }
-
-float growth(float top, float running) { return FUSED ? fma(top, factor, -running) : (top - running) * factor; }
-
-float power(float score, float by, float running) {
-    precise float x = fma(score, by, -running);
-    return !KEEPS_NAN && is_nan(x) ? x : exp2(x);
-}
-
-float decayed(float running, float top) { return FUSED ? power(running, 1.0, top) : weight(running, top); }
-
-float weight_of(float score, float running) { return FUSED ? power(score, factor, running) : weight(score, running); }
-
-// visible_score is a score that is not hidden, which -inf is. Products in bfloat16 may overflow to it and are then the lowest there are.
-float visible_score(float score) { return BFLOAT == 1 ? finite_floor(score) : score; }
-
 // hide puts -inf in place of the scores of keys that rows do not see, and of no others.
 void hide(int first) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
@@ -302,7 +282,7 @@ void hide(int first) {
             ACCUMULATOR rows = scores[r * CHUNK_MATS + n];
             EACH_PLACE(
                 int key = int(n * N + place_column(e));
-                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? visible_score(rows[e]) : minus_infinity();
+                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? finite_floor(rows[e]) : minus_infinity();
             )
             scores[r * CHUNK_MATS + n] = rows;
         }
@@ -324,21 +304,21 @@ void raise(bool masked) {
         }
     }
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        grown = grown || growth(top[o], running_max[o]) > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;
+        grown = grown || (top[o] - running_max[o]) * factor > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;
     }
     if (subgroupAny(grown)) {
         float decay[OWN];
         bool lowest = false;
         [[unroll]] for (uint o = 0u; o < OWN; o++) {
             top[o] = row_max(top[o]);
-            top[o] = growth(top[o], running_max[o]) > SLACK ? maximum(top[o]) : running_max[o];
-            decay[o] = decayed(running_max[o], top[o]);
+            top[o] = (top[o] - running_max[o]) * factor > SLACK ? top[o] : running_max[o];
+            decay[o] = weight(running_max[o], top[o]);
             running_max[o] = top[o];
             running_sum[o] *= decay[o];
             lowest = lowest || top[o] == LOWEST;
         }
 #if BFLOAT
-        // Scores that overflowed count where there is nothing else.
+        // Scores that overflowed to -inf are the lowest there are, where nothing else is. Numbers in float16 have no such products.
         if (!masked && subgroupAny(lowest)) {
             [[unroll]] for (uint i = 0u; i < ROW_MATS * CHUNK_MATS; i++) {
                 ACCUMULATOR rows = scores[i];
@@ -365,7 +345,7 @@ void add_values(uint chunk) {
             OPERAND_A own;
             EACH_PLACE(
                 uint o = r * SLOTS + slot_of(e);
-                float w = weight_of(rows[e], running_max[o]);
+                float w = weight(rows[e], running_max[o]);
                 if (!KEEPS_NAN && floatBitsToUint(rows[e]) == 0xff800000u) {
                     w = 0.0;
                 }
@@ -429,7 +409,7 @@ void suspend() {
 // conclude writes the lse of a row of the tile, or its maximum and sum in a part. It returns where the row's outputs go, or NOWHERE, and what they are to be
 // multiplied by.
 uvec2 conclude(RowTile tile, int row, uint slot, float top, float sum) {
-    top = top == LOWEST ? top : top * (FUSED ? LN2 : abs(scale));
+    top = top == LOWEST ? top : top * abs(scale);
     Row own = near_row(tile, row);
     float lse;
     float by = settle(tile.seq.index, own.head, PARTIAL, top, sum, lse);
