@@ -103,7 +103,7 @@ func TestDecodeSpec(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROWS": 4, "DIM_MATS": 6, "VALUE_MATS": 7,
-			"AHEAD": 10, "LANES": 13, "PLACES": 14, "RIGHT_LANES": 15, "RIGHT_PLACES": 16, "KEEPS_NAN": 17, "PARTIAL": 23, "WHOLE": 24}); err != nil {
+			"AHEAD": 10, "LANES": 13, "PLACES": 14, "RIGHT_LANES": 15, "RIGHT_PLACES": 16, "KEEPS_NAN": 17, "PARTIAL": 23, "WHOLE": 24, "ROUNDING": 28}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -59,6 +59,7 @@ func TestDecode(t *testing.T) {
 			}
 			if c.name != "slices" {
 				attntest.RunTypes(t, b, attntest.Options{Filter: decodeCases, RequireAll: true})
+				extremes(t, b, vkattn.Attention{Batch: 1, HeadsQ: 8, HeadsK: 4, SeqQ: 3, SeqK: 530, HeadDim: 32, ValueDim: 32, Causal: true, With: vkattn.WithLSE}, "flash_decode")
 			}
 			t.Logf("%d pipelines", b.PipelinesCreated())
 		})

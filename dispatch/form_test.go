@@ -56,9 +56,15 @@ func TestFormTypes(t *testing.T) {
 // halve makes tensors float16.
 func halve(t *testing.T, tensors ...*vkattn.Tensor) {
 	t.Helper()
+	make16(t, vkattn.Float16, tensors...)
+}
+
+// make16 makes tensors of a type.
+func make16(t *testing.T, typ vkattn.Type, tensors ...*vkattn.Tensor) {
+	t.Helper()
 	for _, x := range tensors {
 		var err error
-		if *x, err = x.To(vkattn.Float16); err != nil {
+		if *x, err = x.To(typ); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -47,7 +47,7 @@ const matrixRegisters = "registers"
 func (k matrixKey) probe() probeKey {
 	variant := "matrix_probe"
 	if k.Variant == "flash_matrix_bf16" {
-		variant = "matrix_probe_bf16"
+		variant = bfloatProbe
 	}
 	return probeKey{Variant: variant, M: k.M, N: k.N, Lanes: k.SubgroupSize}
 }
@@ -88,7 +88,7 @@ func (k matrixKey) spec() []vk.SpecConstant {
 			{ID: 0, Value: k.Invocations}, {ID: 1, Value: k.SubgroupSize}, {ID: 2, Value: k.M}, {ID: 3, Value: k.N}, {ID: 4, Value: k.RowMats},
 			{ID: 5, Value: k.KeyTile}, {ID: 6, Value: k.DimMats}, {ID: 7, Value: k.ValueMats}, {ID: 10, Value: b2u(k.Ahead)}, {ID: 12, Value: matrixPad},
 			{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 23, Value: b2u(k.Partial)}, {ID: 24, Value: b2u(k.Whole)},
-			{ID: 25, Value: b2u(k.Sliced)}, {ID: 26, Value: k.ChunkMats}, {ID: 27, Value: k.Buffers},
+			{ID: 25, Value: b2u(k.Sliced)}, {ID: 26, Value: k.ChunkMats}, {ID: 27, Value: k.Buffers}, {ID: 28, Value: k.Layout.Rounding},
 		}
 	}
 	return []vk.SpecConstant{
@@ -97,7 +97,7 @@ func (k matrixKey) spec() []vk.SpecConstant {
 		{ID: 10, Value: b2u(k.Ahead)}, {ID: 11, Value: b2u(k.KeepQuery)}, {ID: 12, Value: matrixPad},
 		{ID: 13, Value: k.Layout.Lanes}, {ID: 14, Value: k.Layout.Places}, {ID: 15, Value: b2u(k.Layout.Registers)},
 		{ID: 16, Value: b2u(k.Layout.Direct)}, {ID: 17, Value: b2u(k.Layout.KeepsNaN)}, {ID: 18, Value: b2u(k.Wide)},
-		{ID: 19, Value: uint32(k.Types.Q)}, {ID: 20, Value: uint32(k.Types.K)}, {ID: 21, Value: uint32(k.Types.V)}, {ID: 22, Value: uint32(k.Types.Out)},
+		{ID: 19, Value: uint32(k.Types.Q)}, {ID: 20, Value: uint32(k.Types.K)}, {ID: 21, Value: uint32(k.Types.V)}, {ID: 22, Value: uint32(k.Types.Out)}, {ID: 28, Value: k.Layout.Rounding},
 	}
 }
 

@@ -21,7 +21,15 @@ type matrixLayout struct {
 	Right       bool   `json:"right"`
 	// KeepsNaN: exp2 of a NaN is a NaN.
 	KeepsNaN bool `json:"keeps_nan"`
+	// Rounding is what makes an operand of a float32: roundsNearest, roundsDown, or neither, or not known.
+	Rounding uint32 `json:"rounding"`
 }
+
+// ROUNDING of shaders.
+const (
+	roundsNearest = 1
+	roundsDown    = 2 // in size
+)
 
 const (
 	noBits    = 0x88888888

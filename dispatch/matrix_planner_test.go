@@ -51,7 +51,7 @@ func TestMatrix2Specs(t *testing.T) {
 func TestMatrixSpecs(t *testing.T) {
 	want := map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROW_MATS": 4, "KEY_TILE": 5, "DIM_MATS": 6, "VALUE_MATS": 7, "VECTOR": 8,
 		"EXTRAS": 9, "PREFETCH": 10, "KEEP_QUERY": 11, "PAD": 12, "LANES": 13, "PLACES": 14, "REGISTERS": 15, "DIRECT": 16, "KEEPS_NAN": 17, "WIDE": 18,
-		"TYPE_Q": 19, "TYPE_K": 20, "TYPE_V": 21, "TYPE_OUT": 22}
+		"TYPE_Q": 19, "TYPE_K": 20, "TYPE_V": 21, "TYPE_OUT": 22, "ROUNDING": 28}
 	for _, name := range []string{"flash_matrix", "flash_matrix_bf16"} {
 		m, err := shaders.Load(name)
 		if err != nil {
@@ -68,7 +68,7 @@ func TestMatrixSpecs(t *testing.T) {
 		}
 		if err := spirv.CheckSpec(m.Info, map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROW_MATS": 4, "KEY_TILE": 5, "DIM_MATS": 6,
 			"VALUE_MATS": 7, "PREFETCH": 10, "PAD": 12, "LANES": 13, "PLACES": 14, "KEEPS_NAN": 17, "PARTIAL": 23, "WHOLE": 24,
-			"SLICED": 25, "CHUNK_MATS": 26, "BUFFERS": 27}); err != nil {
+			"SLICED": 25, "CHUNK_MATS": 26, "BUFFERS": 27, "ROUNDING": 28}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

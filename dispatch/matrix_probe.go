@@ -71,9 +71,12 @@ func (b *Backend) probed(ctx context.Context, d decision) (known bool, err error
 	return false, nil
 }
 
+// bfloatProbe is the kernel for matrices of bfloat16.
+const bfloatProbe = "matrix_probe_bf16"
+
 // What matrix_probe.comp writes: a head, and MOST numbers for each invocation and matrix.
 const (
-	probedHead = 4
+	probedHead = 8
 	probedMost = 64
 )
 
@@ -106,7 +109,7 @@ func (r *run) probe(key probeKey) (l matrixLayout, err error) {
 		bind[i] = vk.Binding{Buffer: out, Range: size}
 	}
 	bind[bindParams].Range = min(size, paramBytes)
-	s := sliceParams{TileCount: 1, Phase: math.Float32bits(float32(math.NaN()))}
+	s := sliceParams{TileCount: 1, Phase: math.Float32bits(float32(math.NaN())), StateBase: math.Float32bits(1)}
 	if err := r.dispatch(p, bind, bytesOf(&s), 1, 1, 1, 0, math.Inf(1)); err != nil {
 		return l, err
 	}
@@ -142,5 +145,15 @@ func (r *run) probe(key probeKey) (l matrixLayout, err error) {
 	}
 	l = probedLayout(int(key.M), int(key.N), held[0], held[1], held[2])
 	l.KeepsNaN = math.IsNaN(float64(math.Float32frombits(uint32(word(3)))))
+	oneBits := 0x3c00
+	if key.Variant == bfloatProbe {
+		oneBits = 0x3f80
+	}
+	switch [4]int{word(4) - oneBits, word(5) - oneBits, word(6) - oneBits, word(7) - oneBits} {
+	case [4]int{0, 1, 1, 2}:
+		l.Rounding = roundsNearest
+	case [4]int{0, 0, 1, 1}:
+		l.Rounding = roundsDown
+	}
 	return l, nil
 }

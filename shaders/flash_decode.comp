@@ -40,6 +40,7 @@ layout(constant_id = 14) const uint PLACES = 0x8888210u;
 layout(constant_id = 15) const uint RIGHT_LANES = 0x8888210u;   // and of a right one
 layout(constant_id = 16) const uint RIGHT_PLACES = 0x8888ba9u;
 layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
+layout(constant_id = 28) const uint ROUNDING = 0u;      // how a number becomes an operand: 1 nearest, 2 cut off, 0 not known
 layout(constant_id = 23) const bool PARTIAL = false;    // results of a part are written, for merge
 layout(constant_id = 24) const bool WHOLE = false;      // D and Dv are those that the matrices hold
 

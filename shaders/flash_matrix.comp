@@ -51,6 +51,7 @@ layout(constant_id = 14) const uint PLACES = 0x8888a98u;
 layout(constant_id = 15) const bool REGISTERS = false;
 layout(constant_id = 16) const bool DIRECT = false;
 layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
+layout(constant_id = 28) const uint ROUNDING = 0u;      // how a number becomes an operand: 1 nearest, 2 cut off, 0 not known
 layout(constant_id = 18) const bool WIDE = true;        // and of 8
 layout(constant_id = 19) const uint TYPE_Q = 1u;
 layout(constant_id = 20) const uint TYPE_K = 1u;

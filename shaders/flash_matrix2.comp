@@ -75,6 +75,7 @@ const bool CHOICES = EXTRAS >= 3u;
 #include "lib/sequence.glsl"
 #include "lib/settle.glsl"
 #include "lib/mask.glsl"
+#include "lib/bfloat.glsl"
 #include "lib/blocks.glsl"
 #include "lib/walk.glsl"
 
@@ -207,13 +208,7 @@ void look(uint kind, uint block_bits) {
 }
 
 // nearest rounds to what an operand holds: drivers may cut bfloat16 off.
-float nearest(float x) {
-#if BFLOAT
-    return uintBitsToFloat((floatBitsToUint(x) + 0x8000u) & 0xffff0000u);
-#else
-    return x;
-#endif
-}
+float nearest(float x) { return BFLOAT == 1 ? nearest_bfloat(x) : x; }
 
 float nearest_each(const in uint r, const in uint c, const in float x) { return nearest(x); }
 

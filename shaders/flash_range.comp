@@ -44,6 +44,7 @@ layout(constant_id = 12) const uint PAD = 1;            // what rows in shared m
 layout(constant_id = 13) const uint LANES = 0x8888210u; // the layout of an accumulator, and of weights
 layout(constant_id = 14) const uint PLACES = 0x8888a98u;
 layout(constant_id = 17) const bool KEEPS_NAN = false;  // exp2 of a NaN is a NaN, and that of -inf is zero
+layout(constant_id = 28) const uint ROUNDING = 0u;      // how a number becomes an operand: 1 nearest, 2 cut off, 0 not known
 layout(constant_id = 23) const bool PARTIAL = false;    // results of a part are written, for merge
 layout(constant_id = 24) const bool WHOLE = false;      // D and Dv are those that the matrices hold
 layout(constant_id = 25) const bool SLICED = false;     // keys may be sliced: a running state is taken up or left
@@ -65,6 +66,7 @@ const bool SCORES = false;
 #include "lib/access.glsl"
 const uint OPERAND = OPERAND_TYPE;
 #include "lib/matrix_access.glsl"
+#include "lib/bfloat.glsl"
 #include "lib/matrix_layout.glsl"
 #include "lib/matrix_weights.glsl"
 #include "lib/sequence.glsl"
@@ -85,7 +87,16 @@ const uint AREA = BUFFERS * TILES_END > PASSING ? BUFFERS * TILES_END : PASSING;
 const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
 
 shared uvec4 area[AREA];
-shared uvec2 row_words[SUBGROUPS * ROWS];   // the keys that a row sees; at the end its maximum and sum of weights, then what conclude finds
+// FUSED: an exponent is one multiply-add, of a score, the factor and the product of the maximum and the factor. That this is rounded moves all exponents of a row
+// alike, by at most 2^-15 up to FUSED_MOST. Where it is more, the row tile is computed again, exactly. With two buffers that takes registers that are
+// missing then.
+const bool FUSED = BUFFERS == 1u;
+const float FUSED_MOST = 1024.0;
+
+// The keys that a row sees; at the end its maximum and sum of weights, then what conclude finds. Behind, for each subgroup, whether one of its rows wants
+// to be computed again.
+shared uvec2 row_words[SUBGROUPS * ROWS + SUBGROUPS];
+const uint AGAIN = SUBGROUPS * ROWS;
 const uint NOWHERE = 0xffffffffu;
 
 const uint QUERY_CHUNKS = (ROWS * DIM8 + SUBGROUP - 1u) / SUBGROUP;
@@ -98,6 +109,7 @@ OPERAND_A query[ROW_MATS * DIM_MATS];
 ACCUMULATOR scores[ROW_MATS * CHUNK_MATS];
 ACCUMULATOR outputs[ROW_MATS * VALUE_MATS];
 float running_max[OWN];
+float raised[OWN];              // what running_max takes from exponents
 float running_sum[OWN];         // of the invocation's own elements
 uvec4 keys_ahead[PREFETCH ? KEY_CHUNKS : 1u];       // of the next tile
 uvec4 values_ahead[PREFETCH ? VALUE_CHUNKS : 1u];
@@ -271,8 +283,9 @@ void multiply_keys(uint chunk) {
     }
 }
 
-// hide puts -inf in place of the scores of keys that rows do not see, and of no others.
-void hide(int first) {
+// hide puts -inf in place of the scores of keys that rows do not see, exact: and of no others, which products of large numbers may be. In float16 none
+// ever is: NVIDIA's compiler makes a faster loop of that.
+void hide(int first, bool exact) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         ivec2 seen[SLOTS];
         [[unroll]] for (uint o = 0u; o < SLOTS; o++) {
@@ -282,16 +295,37 @@ void hide(int first) {
             ACCUMULATOR rows = scores[r * CHUNK_MATS + n];
             EACH_PLACE(
                 int key = int(n * N + place_column(e));
-                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? finite_floor(rows[e]) : minus_infinity();
+                rows[e] = key >= seen[slot_of(e)].x && key < seen[slot_of(e)].y ? (exact || BFLOAT == 0 ? finite_floor(rows[e]) : rows[e]) : minus_infinity();
             )
             scores[r * CHUNK_MATS + n] = rows;
         }
     }
 }
 
-// raise brings the running maxima of rows up to those of the chunk, where these are larger by much. masked: what is hidden is -inf, and
-// nothing else is.
-void raise(bool masked) {
+// raised_by is raised of a maximum. Where there is none, all weights are zero.
+float raised_by(float top) { return top != LOWEST ? top * factor : BFLOAT == 1 ? 0.0 : -LOWEST; }
+
+// too_large reports whether the o-th row has a maximum that is not to be fused.
+bool too_large(uint o) { return running_max[o] != LOWEST && !(abs(raised[o]) <= FUSED_MOST); }
+
+// exact: where nothing may be fused, nothing is. Scores without a finite maximum weigh nothing, but exactly.
+float weight_of(uint o, float score, bool exact) {
+    if (!FUSED || exact && (too_large(o) || running_max[o] == LOWEST)) {
+        return weight(score, running_max[o]);
+    }
+    precise float x = fma(score, factor, -raised[o]);
+    return !KEEPS_NAN && is_nan(x) ? x : exp2(x);
+}
+
+// ask_again is called by all of a subgroup, one of whose rows may want it.
+void ask_again(bool wanted) {
+    if (subgroupAny(wanted) && lane() == 0u) {
+        row_words[AGAIN + gl_SubgroupID].x = 1u;
+    }
+}
+
+// raise brings the running maxima of rows up to those of the chunk, where these are larger by much.
+void raise(bool exact) {
     float top[OWN];
     bool grown = false;
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
@@ -304,29 +338,25 @@ void raise(bool masked) {
         }
     }
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        grown = grown || (top[o] - running_max[o]) * factor > SLACK || BFLOAT == 1 && running_max[o] == LOWEST;
+        grown = grown || (top[o] - running_max[o]) * factor > SLACK;
     }
     if (subgroupAny(grown)) {
         float decay[OWN];
-        bool lowest = false;
+        bool large = false;
         [[unroll]] for (uint o = 0u; o < OWN; o++) {
             top[o] = row_max(top[o]);
             top[o] = (top[o] - running_max[o]) * factor > SLACK ? top[o] : running_max[o];
             decay[o] = weight(running_max[o], top[o]);
             running_max[o] = top[o];
-            running_sum[o] *= decay[o];
-            lowest = lowest || top[o] == LOWEST;
-        }
-#if BFLOAT
-        // Scores that overflowed to -inf are the lowest there are, where nothing else is. Numbers in float16 have no such products.
-        if (!masked && subgroupAny(lowest)) {
-            [[unroll]] for (uint i = 0u; i < ROW_MATS * CHUNK_MATS; i++) {
-                ACCUMULATOR rows = scores[i];
-                EACH_PLACE(rows[e] = finite_floor(rows[e]);)
-                scores[i] = rows;
+            if (FUSED) {
+                raised[o] = raised_by(top[o]);
+                large = large || too_large(o);
             }
+            running_sum[o] *= decay[o];
         }
-#endif
+        if (FUSED && !exact) {
+            ask_again(large);
+        }
         [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
             ACCUMULATOR rows;
             EACH_PLACE(rows[e] = decay[r * SLOTS + slot_of(e)];)
@@ -337,7 +367,7 @@ void raise(bool masked) {
     }
 }
 
-void add_values(uint chunk) {
+void add_values(uint chunk, bool exact) {
     [[unroll]] for (uint x = 0u; x < CHUNK_MATS; x++) {
         OPERAND_A weights[ROW_MATS];
         [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
@@ -345,7 +375,7 @@ void add_values(uint chunk) {
             OPERAND_A own;
             EACH_PLACE(
                 uint o = r * SLOTS + slot_of(e);
-                float w = weight(rows[e], running_max[o]);
+                float w = weight_of(o, rows[e], exact);
                 if (!KEEPS_NAN && floatBitsToUint(rows[e]) == 0xff800000u) {
                     w = 0.0;
                 }
@@ -375,6 +405,7 @@ void resume() {
     [[unroll]] for (uint o = 0u; o < OWN; o++) {
         uint at = state_row(own_row(o));
         running_max[o] = state_floats[at];
+        raised[o] = raised_by(running_max[o]);
         running_sum[o] = state_floats[at + 4u + lane_column()];
     }
     [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
@@ -470,7 +501,10 @@ void finish() {
                 [[unroll]] for (uint n = 0u; n < VALUE_MATS; n++) {
                     ACCUMULATOR rows = outputs[r * VALUE_MATS + n];
                     OPERAND_A results;
-                    EACH_PLACE(results[e] = element(rows[e] * by[r * SLOTS + slot_of(e)]);)
+                    EACH_PLACE(
+                        float x = rows[e] * by[r * SLOTS + slot_of(e)];
+                        results[e] = ELEMENT(BFLOAT == 1 ? nearest_bfloat(x) : x);
+                    )
                     coopMatStore(results, area, at + r * M * VALUE_ROW + n * (N / 8u), VALUE_ROW, gl_CooperativeMatrixLayoutRowMajor);
                 }
             }
@@ -493,9 +527,48 @@ void finish() {
 // ENDS: the last tile, too, may be an inner one. Where there are two matrices of rows and one buffer that takes registers which are missing then.
 const bool ENDS = ROW_MATS == 1u || BUFFERS == 2u;
 
+// start sets the running state up, before what step does.
+void start(bool exact) {
+    [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
+        outputs[i] = ACCUMULATOR(0.0);
+    }
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        running_max[o] = LOWEST;
+        raised[o] = raised_by(LOWEST);
+        running_sum[o] = 0.0;
+    }
+    if (SLICED && (slice.phase & PHASE_RESUME) != 0u) {
+        resume();
+        if (FUSED && !exact) {
+            bool large = false;
+            [[unroll]] for (uint o = 0u; o < OWN; o++) {
+                large = large || too_large(o);
+            }
+            ask_again(large);
+        }
+    }
+}
+
+// again reports whether the row tile is to be computed again: fused exponents would be wrong, or a row sees keys and all their scores are -inf, the lowest
+// there are.
+bool again() {
+    bool lowest = false;
+    [[unroll]] for (uint o = 0u; o < OWN; o++) {
+        ivec2 seen = ivec2(row_words[subgroup_row() + own_row(o)]);
+        lowest = lowest || running_max[o] == LOWEST && seen.x < seen.y;
+    }
+    ask_again(lowest);
+    barrier();
+    uint asked = 0u;
+    [[unroll]] for (uint i = 0u; i < SUBGROUPS; i++) {
+        asked |= row_words[AGAIN + i].x;
+    }
+    return asked != 0u;
+}
+
 // step takes in the tile of keys from first on, which are in shared memory once all invocations are here, with two buffers its values,
 // too. inner: nothing is hidden in it, and all keys of the next one are seen, or with ENDS there is none, and the tile is read again for nothing.
-void step(int first, bool inner) {
+void step(int first, bool inner, bool exact) {
     int next = first + int(KEY_TILE);
     if (inner && ENDS) {
         next = min(next, seen_end - int(KEY_TILE));
@@ -523,10 +596,10 @@ void step(int first, bool inner) {
             }
         }
         if (!inner) {
-            hide(first + int(c * CHUNK_MATS * N));
+            hide(first + int(c * CHUNK_MATS * N), exact);
         }
-        raise(!inner);
-        add_values(c);
+        raise(exact);
+        add_values(c, exact);
     }
     if (BUFFERS == 1u && CHUNKS > 1u) {
         barrier();
@@ -563,40 +636,49 @@ void main() {
     seen_first = first_row.x;
     seen_end = last_row.y;
 
-    int tile_first = seen_first / int(KEY_TILE) * int(KEY_TILE);
+    int first_tile = seen_first / int(KEY_TILE) * int(KEY_TILE);
     bool any = seen_first < seen_end;
     if (any) {
-        fetch_keys(tile_first, false);
+        fetch_keys(first_tile, false);
         if (BUFFERS == 2u) {
-            fetch_values(tile_first, false);
+            fetch_values(first_tile, false);
         }
     }
     load_queries(tile);
     find_ranges(tile);
-    [[unroll]] for (uint i = 0u; i < ROW_MATS * VALUE_MATS; i++) {
-        outputs[i] = ACCUMULATOR(0.0);
+    if (lane() == 0u) {
+        row_words[AGAIN + gl_SubgroupID].x = 0u;
     }
-    [[unroll]] for (uint o = 0u; o < OWN; o++) {
-        running_max[o] = LOWEST;
-        running_sum[o] = 0.0;
-    }
-    if (SLICED && (slice.phase & PHASE_RESUME) != 0u) {
-        resume();
-    }
+    start(false);
     if (any) {
-        put_keys(tile_first, false);
+        put_keys(first_tile, false);
         if (BUFFERS == 2u) {
-            put_values(tile_first, false);
+            put_values(first_tile, false);
         }
     }
     // Inner tiles have a loop of their own: what hides would take registers of it.
     int inner_end = min(first_row.y, ENDS && seen_end % int(KEY_TILE) == 0 ? seen_end : seen_end - int(KEY_TILE));
+    int tile_first = first_tile;
     [[dont_unroll]] while (any && tile_first < seen_end) {
         [[dont_unroll]] for (; tile_first >= last_row.x && tile_first + int(KEY_TILE) <= inner_end; tile_first += int(KEY_TILE)) {
-            step(tile_first, true);
+            step(tile_first, true, false);
         }
         [[dont_unroll]] for (; tile_first < seen_end && (tile_first < last_row.x || tile_first + int(KEY_TILE) > inner_end); tile_first += int(KEY_TILE)) {
-            step(tile_first, false);
+            step(tile_first, false, false);
+        }
+    }
+    if (any && again()) {
+        fetch_keys(first_tile, false);
+        if (BUFFERS == 2u) {
+            fetch_values(first_tile, false);
+        }
+        start(true);
+        put_keys(first_tile, false);
+        if (BUFFERS == 2u) {
+            put_values(first_tile, false);
+        }
+        [[dont_unroll]] for (tile_first = first_tile; tile_first < seen_end; tile_first += int(KEY_TILE)) {
+            step(tile_first, false, true);
         }
     }
     if (SLICED && (slice.phase & PHASE_SUSPEND) != 0u) {

@@ -14,7 +14,8 @@
 // Where the elements of cooperative matrices lie: Vulkan leaves it to the driver, and it is the same for all
 // matrices of a type. One subgroup loads matrices whose elements are their own numbers, row * columns + column, and
 // writes what each invocation holds: probed[0] elements of an accumulator (M x N), probed[1] of an operand A (M x K) and probed[2]
-// of an operand B (K x N) per invocation; probed[3] is exp2 of a NaN (of slice.phase); from 4 on a table of invocations x 64, accumulator, A, B.
+// of an operand B (K x N) per invocation; probed[3] is exp2 of a NaN (of slice.phase),
+// and the next four are the bits of operands, of numbers that lie just above or below the middle between two; from 8 on a table of invocations x 64, accumulator, A, B.
 //
 // Shared memory: the matrices, both operands in one place.
 
@@ -52,7 +53,7 @@ void main() {
     coopMatLoad(c, numbers4, 0u, N / 4u, gl_CooperativeMatrixLayoutRowMajor);
     coopMatLoad(a, elements8, 0u, N / 8u, gl_CooperativeMatrixLayoutRowMajor);
     coopMatLoad(b, elements8, 0u, N / 8u, gl_CooperativeMatrixLayoutRowMajor);
-    uint at = 4u + gl_LocalInvocationID.x * MOST;
+    uint at = 8u + gl_LocalInvocationID.x * MOST;
     for (uint i = 0u; i < min(uint(c.length()), MOST); i++) {
         probed[at + i] = uint(c[i]);
     }
@@ -69,5 +70,17 @@ void main() {
         probed[1] = uint(a.length());
         probed[2] = uint(b.length());
         probed[3] = floatBitsToUint(exp2(uintBitsToFloat(slice.phase)));
+    }
+    // One (of slice.state_base) and a bit less or more than half of the last digit, then the next number. They go through memory: compilers take what
+    // a conversion back gives for what went in.
+    const uint digit = BFLOAT == 1 ? 0x10000u : 0x2000u;
+    for (uint i = 0u; i < 4u; i++) {
+        a[0] = ELEMENT(uintBitsToFloat(slice.state_base + i / 2u * digit + digit / 2u - 1u + i % 2u * 2u));
+        barrier();
+        coopMatStore(a, elements8, 0u, N / 8u, gl_CooperativeMatrixLayoutRowMajor);
+        barrier();
+        if (gl_LocalInvocationID.x == 0u) {
+            probed[4u + i] = elements8[0].x & 0xffffu;
+        }
     }
 }

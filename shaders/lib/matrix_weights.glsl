@@ -1,4 +1,4 @@
-// Weights of keys by matrix units, in the registers where their scores are. Needs matrix_layout.glsl, ELEMENT and KEEPS_NAN.
+// Weights of keys by matrix units, in the registers where their scores are. Needs matrix_layout.glsl, ELEMENT, KEEPS_NAN and ROUNDING.
 
 #define OPERAND_A coopmat<ELEMENT, gl_ScopeSubgroup, M, N, gl_MatrixUseA>
 #define OPERAND_B coopmat<ELEMENT, gl_ScopeSubgroup, N, N, gl_MatrixUseB>
@@ -20,10 +20,11 @@ float weight(float score, float top) {
     return !KEEPS_NAN && is_nan(d) ? d : exp2(x);
 }
 
-// element is a number as an operand, rounded to nearest: drivers may cut bfloat16 off.
+// element is a weight as an operand, rounded to nearest. Of a NaN it may be anything, since the sum is one, too.
 ELEMENT element(float w) {
 #if BFLOAT
-    w = uintBitsToFloat((floatBitsToUint(w) + 0x8000u) & 0xffff0000u);
+    uint rounded = floatBitsToUint(w) + 0x8000u;
+    w = ROUNDING == 1u ? w : uintBitsToFloat(ROUNDING == 2u ? rounded : rounded & 0xffff0000u);
 #endif
     return ELEMENT(w);
 }
