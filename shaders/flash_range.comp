@@ -86,12 +86,13 @@ const uint PASSING = ROWS * (KEY_ROW > VALUE_ROW ? KEY_ROW : VALUE_ROW);    // o
 const uint AREA = BUFFERS * TILES_END > PASSING ? BUFFERS * TILES_END : PASSING;
 const uint FITTING = AREA / PASSING < SUBGROUPS ? AREA / PASSING : SUBGROUPS;   // subgroups that fit at a time
 
-shared uvec4 area[AREA];
 // FUSED: an exponent is one multiply-add, of a score, the factor and the product of the maximum and the factor. That this is rounded moves all exponents of a row
 // alike, by at most 2^-15 up to FUSED_MOST. Where it is more, the row tile is computed again, exactly. With two buffers that takes registers that are
 // missing then.
 const bool FUSED = BUFFERS == 1u;
 const float FUSED_MOST = 1024.0;
+
+shared uvec4 area[AREA];
 
 // The keys that a row sees; at the end its maximum and sum of weights, then what conclude finds. Behind, for each subgroup, whether one of its rows wants
 // to be computed again.
@@ -283,8 +284,8 @@ void multiply_keys(uint chunk) {
     }
 }
 
-// hide puts -inf in place of the scores of keys that rows do not see, exact: and of no others, which products of large numbers may be. In float16 none
-// ever is: NVIDIA's compiler makes a faster loop of that.
+// hide puts -inf in place of the scores of keys that rows do not see, exact: and of no others, which products of large numbers may be. In float16 always:
+// NVIDIA's compiler makes a faster loop of that.
 void hide(int first, bool exact) {
     [[unroll]] for (uint r = 0u; r < ROW_MATS; r++) {
         ivec2 seen[SLOTS];
@@ -308,7 +309,7 @@ float raised_by(float top) { return top != LOWEST ? top * factor : BFLOAT == 1 ?
 // too_large reports whether the o-th row has a maximum that is not to be fused.
 bool too_large(uint o) { return running_max[o] != LOWEST && !(abs(raised[o]) <= FUSED_MOST); }
 
-// exact: where nothing may be fused, nothing is. Scores without a finite maximum weigh nothing, but exactly.
+// weight_of is the weight of a score; exact: by a difference in rows that are not to be fused, and in those without a maximum, whose scores weigh nothing else.
 float weight_of(uint o, float score, bool exact) {
     if (!FUSED || exact && (too_large(o) || running_max[o] == LOWEST)) {
         return weight(score, running_max[o]);
@@ -656,7 +657,7 @@ void main() {
             put_values(first_tile, false);
         }
     }
-    // Inner tiles have a loop of their own: what hides would take registers of it.
+    // Inner tiles have a loop of their own: what hides would take registers of it. So has the second turn, for what is rarely there.
     int inner_end = min(first_row.y, ENDS && seen_end % int(KEY_TILE) == 0 ? seen_end : seen_end - int(KEY_TILE));
     int tile_first = first_tile;
     [[dont_unroll]] while (any && tile_first < seen_end) {
