@@ -10,6 +10,9 @@ import (
 	"github.com/vkattn/vkattn/dispatch"
 )
 
+// mixedScale is a factor by which some rows of problem get scores of more than 2^10, which flash_range takes another way, and others do not.
+const mixedScale = 50
+
 // extremes runs calls of 300 keys or more on a kernel, in all types that the device multiplies, with scores so large that their rounding counts, that have
 // overflowed, or that are NaN, against the oracle.
 func extremes(t *testing.T, b *dispatch.Backend, op vkattn.Attention, kernel string) {
@@ -38,7 +41,7 @@ func extremes(t *testing.T, b *dispatch.Backend, op vkattn.Attention, kernel str
 		}{
 			{"each row has one key", 1e9, nil},
 			{"each row has one key, the scale negative", -1e23, nil},
-			{"just fused", 400, nil},
+			{"some rows have large scores", mixedScale, nil},
 			{"NaN in a value", 0, func(_, _, v []float32) { v[250*dv+3] = float32(math.NaN()) }},
 			{"NaN in a key", 0, func(_, k, _ []float32) { k[280*d+3] = float32(math.NaN()) }},
 			{"NaN in a query", 0, func(q, _, _ []float32) { q[min(10, op.SeqQ-1)*d+3] = float32(math.NaN()) }},

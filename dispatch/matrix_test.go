@@ -73,7 +73,10 @@ func isRange(t *testing.T, r vkattn.Report) {
 func TestRange(t *testing.T) {
 	h := vkattn.Float16
 	op := vkattn.Attention{Batch: 1, HeadsQ: 4, HeadsK: 2, SeqQ: 75, SeqK: 300, HeadDim: 16, ValueDim: 16, Causal: true, With: vkattn.WithLSE, TypeQ: h, TypeK: h, TypeV: h, TypeOut: h}
-	type taken struct{ keys, buffers uint32 } // how scores are taken in: with two buffers by as many as registers hold
+	type taken struct { // how scores are taken in: with two buffers by as many as registers hold
+		keys, buffers uint32
+		scale         float64
+	}
 	want := map[taken][]byte{}
 	for _, c := range []struct {
 		name   string
@@ -91,22 +94,26 @@ func TestRange(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := matrixOnly(t, "matrix", c.cfg)
 			b.TakeRange(c.mats, c.keys, c.bufs)
-			args := problem(op, 3)
-			halve(t, &args.Q, &args.K, &args.V, &args.Out)
-			r := run(t, b, op, args)
-			isRange(t, r)
-			if c.slices != (r.Slices > 1) || c.cfg.Splits > r.Splits {
-				t.Errorf("%d slices, %d parts", r.Slices, r.Splits)
-			}
-			got, how := args.Out.Mem.(*vkattn.Host).Bytes(), taken{c.keys, c.bufs}
-			if c.bufs == 2 {
-				how.keys = 0
-			}
-			switch {
-			case want[how] == nil:
-				want[how] = slices.Clone(got)
-			case c.cfg.Splits == 0 && !slices.Equal(want[how], got):
-				t.Error("other bits than in one piece")
+			for _, scale := range []float64{0.25, mixedScale} {
+				op := op
+				op.Scale = vkattn.Num(scale)
+				args := problem(op, 3)
+				halve(t, &args.Q, &args.K, &args.V, &args.Out)
+				r := run(t, b, op, args)
+				isRange(t, r)
+				if c.slices != (r.Slices > 1) || c.cfg.Splits > r.Splits {
+					t.Errorf("%d slices, %d parts", r.Slices, r.Splits)
+				}
+				got, how := args.Out.Mem.(*vkattn.Host).Bytes(), taken{c.keys, c.bufs, scale}
+				if c.bufs == 2 {
+					how.keys = 0
+				}
+				switch {
+				case want[how] == nil:
+					want[how] = slices.Clone(got)
+				case c.cfg.Splits == 0 && !slices.Equal(want[how], got):
+					t.Errorf("scale %g: other bits than in one piece", scale)
+				}
 			}
 			if !c.slices {
 				attntest.RunTypes(t, b, attntest.Options{Filter: rangeCases, RequireAll: true})
