@@ -239,8 +239,8 @@ func (a Attention) Validate() error {
 	if v := a.Scale.Value; math.IsNaN(v) || math.IsInf(v, 0) {
 		return &ArgError{"Scale", fmt.Sprintf("is %v, want a finite number", v)}
 	}
-	if v := float64(float32(a.Scale.Value)); math.IsInf(v, 0) {
-		return &ArgError{"Scale", fmt.Sprintf("is %v, beyond float32", a.Scale.Value)}
+	if v := float64(float32(a.Scale.Value * math.Log2E)); math.IsInf(v, 0) { // exponents are to base 2
+		return &ArgError{"Scale", fmt.Sprintf("is %v, which times log2(e) is beyond float32", a.Scale.Value)}
 	}
 	if c := a.Softcap; !(c >= 0) || math.IsInf(float64(float32(c)), 0) {
 		return &ArgError{"Softcap", fmt.Sprintf("is %v, want 0 (off) or a positive finite number", c)}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/vkattn/vkattn"
@@ -63,6 +64,9 @@ func (k matrixKey) general() tiledKey {
 	return k
 }
 
+// vanishes reports whether a scale is so small that the lowest float32 times it says nothing of a row without a maximum; drivers may take it for zero.
+func vanishes(scale float64) bool { return math.Abs(scale) < 0x1p-120 }
+
 // rangeRefuses says why flash_range.comp is not for op, or is "".
 func rangeRefuses(op vkattn.Attention) string {
 	t := op.TypeQ
@@ -75,8 +79,8 @@ func rangeRefuses(op vkattn.Attention) string {
 		return "rows may see no key of a range"
 	case op.HeadDim%8 != 0 || op.ValueDim%8 != 0 || max(op.HeadDim, op.ValueDim) > widestMatrix2:
 		return "rows are no whole eights, or too wide"
-	case op.Scale.Value == 0:
-		return "the scale is zero" // and -inf, of a hidden key, must not be multiplied by it
+	case vanishes(op.Scale.Value):
+		return "the scale is zero, or as good as" // and -inf, of a hidden key, must not be multiplied by it
 	}
 	return ""
 }
@@ -203,7 +207,7 @@ func (p *planner) fitMatrix(caps *vk.Caps, op vkattn.Attention, operand vkattn.T
 	}
 	key := matrixKey{Variant: matrixVariant(operand), SubgroupSize: required, M: shape.M, N: shape.N, RowMats: 1, KeyTile: 64, KeepQuery: true,
 		Extras: extrasOf(op), Vector: true, Wide: true, Types: typesOf(op)}
-	if op.Scale.Value == 0 { // -inf, of a hidden key, must not be multiplied by it
+	if vanishes(op.Scale.Value) { // -inf, of a hidden key, must not be multiplied by it
 		key.Extras = max(key.Extras, 2)
 	}
 	layout, known := p.layouts.of(key.probe())

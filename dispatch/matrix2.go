@@ -105,7 +105,7 @@ func (p *planner) fitMatrix2(caps *vk.Caps, op vkattn.Attention, operand vkattn.
 	d, dv := headBuckets(op.HeadDim, op.ValueDim)
 	key := matrix2Key{Variant: "flash_matrix2", Dim: uint32(d), ValueDim: uint32(dv), Extras: extrasOf(op), Vector: true, Wide: true,
 		Types: typesOf(op), SubgroupSize: required, Padded: op.HeadDim != d || op.ValueDim != dv}
-	if op.Scale.Value == 0 { // -inf, of a hidden key, must not be multiplied by it
+	if vanishes(op.Scale.Value) { // -inf, of a hidden key, must not be multiplied by it
 		key.Extras = max(key.Extras, 2)
 	}
 	reserved := uint32(0)

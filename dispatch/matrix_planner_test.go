@@ -47,6 +47,17 @@ func TestMatrix2Specs(t *testing.T) {
 	}
 }
 
+// TestRangeScales: a scale that makes nothing of the lowest number keeps off flash_range.
+func TestRangeScales(t *testing.T) {
+	for scale, serves := range map[float64]bool{0: false, 1e-50: false, -1e-42: false, 1e-37: false, 1e-36: true, -1e30: true} {
+		op := halves(64, 64)
+		op.Scale = vkattn.Num(scale)
+		if why := rangeRefuses(op.Canonical()); (why == "") != serves {
+			t.Errorf("scale %g: %q", scale, why)
+		}
+	}
+}
+
 // TestMatrixSpecs: Go and GLSL agree on what flash_matrix.comp is specialised on.
 func TestMatrixSpecs(t *testing.T) {
 	want := map[string]uint32{"local_size_x": 0, "SUBGROUP": 1, "M": 2, "N": 3, "ROW_MATS": 4, "KEY_TILE": 5, "DIM_MATS": 6, "VALUE_MATS": 7, "VECTOR": 8,

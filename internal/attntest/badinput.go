@@ -110,6 +110,7 @@ func badOps() []BadInput {
 	op("scale NaN", "Scale", func(a *vkattn.Attention) { a.Scale = vkattn.Num(nan) })
 	op("scale infinite", "Scale", func(a *vkattn.Attention) { a.Scale = vkattn.Num(-inf) })
 	op("scale beyond float32", "Scale", func(a *vkattn.Attention) { a.Scale = vkattn.Num(1e300) })
+	op("scale beyond float32 to base 2", "Scale", func(a *vkattn.Attention) { a.Scale = vkattn.Num(-3e38) })
 	op("softcap negative", "Softcap", func(a *vkattn.Attention) { a.Softcap = -1 })
 	op("softcap NaN", "Softcap", func(a *vkattn.Attention) { a.Softcap = nan })
 	op("softcap infinite", "Softcap", func(a *vkattn.Attention) { a.Softcap = inf })

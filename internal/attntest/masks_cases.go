@@ -29,6 +29,7 @@ func MaskCases() []TypeCase {
 		{"sinks", []mod{size(1, 40, 70), heads(4, 4, 4), causal, window(tok(3), tok(-2)), sinks(normalSinks)}},
 		{"negative-scale", []mod{size(1, 40, 70), heads(2, 2, 2), scale(-0.7)}},
 		{"zero-scale", []mod{size(1, 40, 70), heads(2, 2, 2), causal, scale(0)}},
+		{"tiny-scale", []mod{size(1, 40, 70), heads(2, 2, 2), causal, scale(-1e-42)}},
 		{"softcap", []mod{size(1, 33, 90), heads(3, 3, 3), softcap(5)}},
 		{"alibi", []mod{size(1, 40, 90), heads(4, 1, 1), causal, alibi(standardSlopes)}},
 		{"bias", []mod{size(2, 40, 90), heads(4, 2, 2), biasTable("b", "inf", 0, 0)}},
