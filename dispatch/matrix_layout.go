@@ -31,6 +31,17 @@ const (
 	roundsDown    = 2 // in size
 )
 
+// roundingOf is what made these operands, in digits above one, of numbers just below and above half a digit, and one digit more.
+func roundingOf(digits [4]int) uint32 {
+	switch digits {
+	case [4]int{0, 1, 1, 2}:
+		return roundsNearest
+	case [4]int{0, 0, 1, 1}:
+		return roundsDown
+	}
+	return 0
+}
+
 const (
 	noBits    = 0x88888888
 	columnBit = 8

@@ -85,3 +85,12 @@ func TestOwnLayout(t *testing.T) {
 		}
 	}
 }
+
+// TestRoundingOf: what rounds in any other way is not taken for one of the two.
+func TestRoundingOf(t *testing.T) {
+	for digits, want := range map[[4]int]uint32{{0, 1, 1, 2}: roundsNearest, {0, 0, 1, 1}: roundsDown, {1, 1, 2, 2}: 0, {0, 1, 1, 1}: 0, {}: 0} {
+		if got := roundingOf(digits); got != want {
+			t.Errorf("%v: %d, want %d", digits, got, want)
+		}
+	}
+}

@@ -145,15 +145,10 @@ func (r *run) probe(key probeKey) (l matrixLayout, err error) {
 	}
 	l = probedLayout(int(key.M), int(key.N), held[0], held[1], held[2])
 	l.KeepsNaN = math.IsNaN(float64(math.Float32frombits(uint32(word(3)))))
-	oneBits := 0x3c00
+	one := 0x3c00
 	if key.Variant == bfloatProbe {
-		oneBits = 0x3f80
+		one = 0x3f80
 	}
-	switch [4]int{word(4) - oneBits, word(5) - oneBits, word(6) - oneBits, word(7) - oneBits} {
-	case [4]int{0, 1, 1, 2}:
-		l.Rounding = roundsNearest
-	case [4]int{0, 0, 1, 1}:
-		l.Rounding = roundsDown
-	}
+	l.Rounding = roundingOf([4]int{word(4) - one, word(5) - one, word(6) - one, word(7) - one})
 	return l, nil
 }
